@@ -1,0 +1,46 @@
+# make demo, make test, make bench, make lint: on a machine with git and make, each installs what it needs first.
+# ARGS goes to the command behind demo and bench, as in: make bench ARGS=--help
+
+VENV := .venv
+BIN := $(VENV)/bin
+BOOTSTRAP := setup.cfg pyproject.toml constraints.txt scripts/bootstrap.sh
+
+.PHONY: help demo test bench lint docs constraints clean
+
+help:
+	@echo 'make demo         start a router, send real traffic through it, show who got what'
+	@echo 'make test         every check: lint, all tests, documentation'
+	@echo 'make bench        measure CPU per message, throughput and latency'
+	@echo 'make lint         ruff and mypy'
+	@echo 'make docs         the documentation, as HTML in docs/_build/html'
+	@echo 'make constraints  resolve all dependencies anew into constraints.txt'
+	@echo 'make clean        remove everything that make made'
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/txrouter demo $(ARGS)
+
+bench: $(VENV)/.installed-demo
+	$(BIN)/python -m bench $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory docs
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+constraints:
+	scripts/resolve.sh
+
+clean:
+	rm -rf $(VENV) build dist docs/_build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find . -name dropin.cache -delete
+
+$(VENV)/.installed-%: $(BOOTSTRAP)
+	scripts/bootstrap.sh $*

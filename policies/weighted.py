@@ -1,0 +1,231 @@
+"""`weighted`: every consumer gets a share of the messages in proportion to its capacity.
+
+For consumers of known speed whose settlements do not tell it: they accept before the work is done, or messages are
+pre-settled. Where a message is settled when its work is done, `pull` finds the speeds out by itself.
+
+Consumers of equal capacity form a group and take turns, as in `round-robin`. Among groups it is stride scheduling
+(Waldspurger and Weihl, "Stride scheduling: deterministic proportional-share resource management", 1995): a group's
+turns lie on a time line, 1 / (capacity * members) apart, and the group whose turn comes first is next. The n-th turn is
+computed from n, not summed up, so turns that coincide do so exactly and the order repeats: 1:2:5 are 1, 2 and 5 of any
+eight messages in a row. A consumer whose turn comes while it has no credit drops out until it has some, without a claim
+to what it missed. The cost of a message grows with the logarithm of the number of groups, not of consumers.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from fractions import Fraction
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import count
+from typing import Any
+
+from zope.interface import implementer
+
+from txrouter.interfaces import (
+    ICapacityWatcher,
+    IConsumer,
+    ICreditWatcher,
+    IDelivery,
+    IDeliveryWatcher,
+    IDescribed,
+    IDistributionPolicy,
+    IDistributionPolicyFactory,
+)
+
+__all__ = ["Options", "Weighted", "factory"]
+
+TICKS = 1 << 64
+"""How far apart the turns of one consumer of capacity 1 are. Fine enough for capacities in bytes."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where a consumer's capacity comes from. It is 1 where it is not given, or is not a number above 0."""
+
+    capacity: str = "property:capacity"
+    """`property:NAME`: the link property NAME, which the consumer sets at attach. `credit`: how many messages it lets
+    be in flight, as its credit says. `config`: the table `capacities`."""
+    capacities: dict[str, float] = field(default_factory=dict)
+    """For `config`: by the container id of the consumer's connection."""
+
+
+class _Group:
+    """The consumers of one capacity that are in turn, the next one first. The group's own next turn is `due`."""
+
+    __slots__ = ("capacity", "due", "had", "members", "number", "parts", "start", "ticks", "unit")
+
+    def __init__(self, capacity: float, number: int, due: int) -> None:
+        self.capacity = capacity
+        self.number = number
+        self.due = due
+        self.members: OrderedDict[IConsumer, None] = OrderedDict()
+        exact = Fraction(repr(capacity))  # 0.1 is a tenth, as it was written
+        self.ticks = TICKS * exact.denominator
+        self.unit = exact.numerator
+        self.resized()
+
+    def resized(self) -> None:
+        """From the next turn on, turns are `ticks / parts` apart."""
+        self.start = self.due
+        self.had = 0
+        self.parts = self.unit * len(self.members)
+
+    def join(self, consumer: IConsumer) -> None:
+        """It is in turn, at the back, if it was not."""
+        if consumer not in self.members:
+            self.members[consumer] = None
+            self.resized()
+
+    def leave(self, consumer: IConsumer) -> None:
+        """It is in turn no more, if it was."""
+        if consumer in self.members:
+            del self.members[consumer]
+            self.resized()
+
+    def next_with_credit(self) -> IConsumer | None:
+        """Whose turn it is. Those who cannot take it drop out."""
+        while self.members:
+            consumer = next(iter(self.members))
+            if consumer.credit > 0:
+                return consumer
+            self.leave(consumer)
+        return None
+
+    def serve(self, consumer: IConsumer) -> None:
+        """It has its turn, and the group with it."""
+        self.members.move_to_end(consumer)
+        self.had += 1
+        self.due = self.start + self.had * self.ticks // self.parts
+
+
+@implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher, IDescribed)
+class Weighted:
+    """See the module."""
+
+    def __init__(self, options: Options) -> None:
+        self._source, _, self._property = options.capacity.partition(":")
+        self._configured = options.capacities
+        self._capacities: dict[IConsumer, float] = {}
+        self._groups: dict[float, _Group] = {}
+        self._turns: list[tuple[int, int, _Group]] = []
+        """A heap of when each group is due, or was before it had the turns that it had since."""
+        self._now = 0
+        self._numbers = count()
+        self._ignored = 0
+
+    def add(self, consumer: IConsumer) -> None:
+        """It is in turn, at the back of its group, if it has credit."""
+        self._capacities[consumer] = self._capacity(consumer)
+        self._join(consumer)
+
+    def remove(self, consumer: IConsumer) -> None:
+        """It is in turn no more."""
+        self._leave(consumer)
+        del self._capacities[consumer]
+        if len(self._turns) > 2 * len(self._capacities):  # mostly empty groups
+            self._groups = {group.capacity: group for group in self._groups.values() if group.members}
+            self._turns = [(group.due, group.number, group) for group in self._groups.values()]
+            heapify(self._turns)
+
+    def select(self, delivery: IDelivery) -> IConsumer | None:
+        """The next consumer with credit of the group that is due first."""
+        turns = self._turns
+        while turns:
+            due, number, group = turns[0]
+            if group.due > due:
+                heapreplace(turns, (group.due, number, group))
+                continue
+            consumer = group.next_with_credit()
+            if consumer is not None:
+                self._now = due
+                return consumer
+            heappop(turns)
+            del self._groups[group.capacity]
+        return None
+
+    def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        """It had a turn, whoever was selected."""
+        self._groups[self._capacities[consumer]].serve(consumer)
+
+    def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
+        """No matter."""
+
+    def credit_changed(self, consumer: IConsumer, delta: int) -> None:
+        """It is in turn if it has credit. What it wants in flight can be told when it has just granted some."""
+        if delta > 0 and self._source == "credit":
+            self._reweigh(consumer, self._capacity(consumer))
+        self._join(consumer)
+
+    def capacity_changed(self, consumer: IConsumer) -> None:
+        """The router has a newer number than the link property `capacity`."""
+        if self._property == "capacity":
+            self._reweigh(consumer, _number(consumer.capacity) or 1.0)
+            self._join(consumer)
+
+    def describe(self) -> dict[str, object]:
+        """The capacity of each consumer, and how many gave one that was ignored, as it is no number above 0."""
+        capacities = {consumer.id: capacity for consumer, capacity in self._capacities.items()}
+        return {"capacities": capacities, "ignored": self._ignored}
+
+    def _capacity(self, consumer: IConsumer) -> float:
+        if self._source == "credit":
+            return float(max(1, consumer.credit + consumer.in_flight))
+        if self._source == "config":
+            given = self._configured.get(consumer.container, 1.0)
+        else:
+            known = consumer.capacity if self._property == "capacity" else 1.0
+            given = consumer.properties.get(self._property, known)
+        capacity = _number(given)
+        self._ignored += capacity is None
+        return capacity or 1.0
+
+    def _join(self, consumer: IConsumer) -> None:
+        if consumer.credit <= 0:
+            return
+        capacity = self._capacities[consumer]
+        group = self._groups.get(capacity)
+        if group is None:
+            group = self._groups[capacity] = _Group(capacity, next(self._numbers), self._now)
+            heappush(self._turns, (group.due, group.number, group))
+        group.join(consumer)
+
+    def _leave(self, consumer: IConsumer) -> None:
+        """An empty group stays until it is due, so that nobody gains by leaving and coming back."""
+        group = self._groups.get(self._capacities[consumer])
+        if group is not None:
+            group.leave(consumer)
+
+    def _reweigh(self, consumer: IConsumer, capacity: float) -> None:
+        if capacity != self._capacities[consumer]:
+            self._leave(consumer)
+            self._capacities[consumer] = capacity
+
+
+def _number(given: object) -> float | None:
+    """A capacity that somebody gave; None if it is none."""
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given <= sys.float_info.max:
+        return None
+    return float(given)
+
+
+@implementer(IDistributionPolicyFactory)
+class _Factory:
+    name = "weighted"
+    summary = "shares in proportion to the consumers' capacity"
+    options = Options
+
+    def build(self, options: Any, random: object) -> IDistributionPolicy:
+        if options.capacity not in ("credit", "config") and not re.fullmatch("property:.+", options.capacity):
+            raise ValueError(f"capacity: {options.capacity!r} is not `property:NAME`, `credit` or `config`")
+        if options.capacities and options.capacity != "config":
+            raise ValueError('capacities: used only with capacity = "config"')
+        for container, capacity in options.capacities.items():
+            if _number(capacity) is None:
+                raise ValueError(f"capacities.{container}: {capacity!r} is not a number above 0")
+        return Weighted(options)
+
+
+factory = _Factory()

@@ -1,0 +1,42 @@
+"""The shipped policies keep to the contract."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from txrouter.policies import pull, round_robin, weighted
+from txrouter.testing import PolicyContract
+
+
+class RoundRobinContract(PolicyContract):
+    factory = round_robin.factory
+
+
+class PullContract(PolicyContract):
+    factory = pull.factory
+
+
+class WeightedContract(PolicyContract):
+    factory = weighted.factory
+    properties = st.dictionaries(st.just("capacity"), st.integers(-1, 5) | st.floats() | st.none() | st.just("much"))
+
+
+class WeightedByCreditContract(PolicyContract):
+    factory = weighted.factory
+    options = weighted.Options(capacity="credit")
+
+
+class WeightedByConfigContract(PolicyContract):
+    factory = weighted.factory
+    options = weighted.Options(capacity="config", capacities={"x": 0.1})
+
+
+TestRoundRobin = RoundRobinContract.TestCase
+TestPull = PullContract.TestCase
+TestWeighted = WeightedContract.TestCase
+TestWeightedByCredit = WeightedByCreditContract.TestCase
+TestWeightedByConfig = WeightedByConfigContract.TestCase
+
+for case in TestRoundRobin, TestPull, TestWeighted, TestWeightedByCredit, TestWeightedByConfig:
+    case.settings = settings(case.settings, max_examples=50)

@@ -1,0 +1,192 @@
+"""`pull`: the fewest in flight, and among equals who has waited longest."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+from zope.interface import implementer
+
+from txrouter.interfaces import (
+    IConsumer,
+    ICreditWatcher,
+    IDelivery,
+    IDeliveryWatcher,
+    IDistributionPolicy,
+    IDistributionPolicyFactory,
+)
+from txrouter.policies import pull
+from txrouter.testing import FakeDelivery, FakeRouter, PolicyContract
+
+
+@pytest.fixture
+def router() -> FakeRouter:
+    return FakeRouter(pull.factory.build(pull.Options(), random.Random(1)))
+
+
+def sent_to(router: FakeRouter, count: int, *, presettled: bool = False) -> str:
+    """Who gets the next messages, by id; `-` for one that is held."""
+    takers = (router.send(FakeDelivery(presettled=presettled)) for _ in range(count))
+    return "".join("-" if consumer is None else consumer.id for consumer in takers)
+
+
+def test_whoever_has_the_fewest_in_flight_is_next(router: FakeRouter) -> None:
+    for id, in_flight in ("a", 3), ("b", 1), ("c", 2):
+        router.attach(id, credit=10, in_flight=in_flight)
+    assert sent_to(router, 4) == "bcba"  # b has 2 then, behind c; then both have 3, behind a
+
+
+def test_among_equals_whoever_has_waited_longest_is_next(router: FakeRouter) -> None:
+    a, b, c = (router.attach(id, credit=10) for id in "abc")
+    assert sent_to(router, 3) == "abc"
+    for consumer in c, a, b:
+        router.settle(consumer)
+    assert sent_to(router, 3) == "cab"
+
+
+def test_with_one_credit_each_it_is_a_central_queue(router: FakeRouter) -> None:
+    a, b = (router.attach(id, credit=1) for id in "ab")
+    assert sent_to(router, 5) == "ab---"
+    for consumer in b, b, a:
+        router.settle(consumer)
+        router.grant(consumer, 1)
+        assert consumer.in_flight == 1
+    assert not router.held
+
+
+def test_nobody_without_credit_is_selected(router: FakeRouter) -> None:
+    router.attach("a", credit=0)
+    b = router.attach("b", credit=2, in_flight=5)
+    assert sent_to(router, 3) == "bb-"
+    for _ in range(7):
+        router.settle(b)
+    assert len(router.held) == 1
+
+
+def test_a_stuck_consumer_takes_what_it_has_credit_for_and_no_more(router: FakeRouter) -> None:
+    router.attach("stuck", credit=1)
+    healthy = router.attach("healthy", credit=250)
+    for _ in range(20):
+        if router.send() is healthy:
+            router.settle(healthy)
+    assert router.consumers["stuck"].in_flight == 1
+    assert healthy.credit == 250 - 19
+
+
+def test_presettled_messages_go_round(router: FakeRouter) -> None:
+    for id in "abc":
+        router.attach(id, credit=10)
+    assert sent_to(router, 6, presettled=True) == "abcabc"
+
+
+def test_credit_that_returns_waits_anew(router: FakeRouter) -> None:
+    a, _b, _c = (router.attach(id, credit=10) for id in "abc")
+    router.set_credit(a, 0)
+    router.set_credit(a, 10)
+    assert sent_to(router, 3) == "bca"
+
+
+def test_more_credit_changes_nothing(router: FakeRouter) -> None:
+    a, _b = (router.attach(id, credit=10) for id in "ab")
+    router.grant(a, 90)
+    assert sent_to(router, 2) == "ab"
+
+
+def test_a_settlement_counts_only_once_there_is_credit(router: FakeRouter) -> None:
+    a, b = (router.attach(id, credit=1) for id in "ab")
+    assert sent_to(router, 2) == "ab"
+    router.grant(b, 1)
+    router.settle(a)
+    assert sent_to(router, 1) == "b"
+    router.grant(a, 1)
+    assert sent_to(router, 1) == "a"
+
+
+def test_who_is_far_behind_is_found_again_and_again(router: FakeRouter) -> None:
+    router.attach("prefetching", credit=100, in_flight=900)
+    quick = router.attach("quick", credit=1)
+    for _ in range(3):
+        assert [consumer.id for consumer in (router.send(), router.send()) if consumer] == ["quick", "prefetching"]
+        router.settle(quick)
+        router.grant(quick, 1)
+
+
+def test_who_has_left_is_not_selected_and_what_it_lost_does_no_harm(router: FakeRouter) -> None:
+    a, b = (router.attach(id, credit=10) for id in "ab")
+    assert sent_to(router, 3) == "aba"
+    router.detach(a)
+    assert sent_to(router, 2) == "bb"
+    router.detach(b)
+    assert sent_to(router, 1) == "-"
+
+
+def test_a_message_that_its_choice_has_released_goes_to_another(router: FakeRouter) -> None:
+    a, b = (router.attach(id, credit=10) for id in "ab")
+    assert router.send() is a
+    assert router.settle(a, "released") is b
+    assert (a.in_flight, b.in_flight) == (0, 1)
+    assert sent_to(router, 3) == "aba"
+
+
+def test_it_says_who_is_next_and_how_many_wait(router: FakeRouter) -> None:
+    for id, credit, in_flight in (("a", 5, 2), ("b", 5, 0), ("c", 0, 0), ("d", 5, 2), ("e", 5, 11)):
+        router.attach(id, credit=credit, in_flight=in_flight)
+    assert router.policy.describe() == {"next": "b", "waiting": {"0": 1, "2": 2, "11": 1}}
+
+
+def test_it_says_that_nobody_is_next() -> None:
+    assert pull.Pull().describe() == {"next": None, "waiting": {}}
+
+
+@implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher)
+class ObviousPull:
+    """What `pull` is to do, said as plainly as can be: note when each consumer came to where it is; look at all."""
+
+    def __init__(self) -> None:
+        self._since: dict[IConsumer, int] = {}
+        self._clock = itertools.count()
+
+    def add(self, consumer: IConsumer) -> None:
+        self._since[consumer] = next(self._clock)
+
+    def remove(self, consumer: IConsumer) -> None:
+        del self._since[consumer]
+
+    def select(self, delivery: IDelivery) -> IConsumer | None:
+        able = [consumer for consumer in self._since if consumer.credit > 0]
+        return min(able, key=lambda consumer: (consumer.in_flight, self._since[consumer]), default=None)
+
+    def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        self.add(consumer)
+
+    def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
+        if consumer in self._since:
+            self.add(consumer)
+
+    def credit_changed(self, consumer: IConsumer, delta: int) -> None:
+        if consumer.credit == delta:
+            self.add(consumer)
+
+
+@implementer(IDistributionPolicyFactory)
+class Alternately:
+    """Builds the real and the obvious one in turn, so that the contract compares them."""
+
+    name = "alternately"
+    summary = "pull, or what it should be"
+    options = pull.Options
+
+    def __init__(self) -> None:
+        self._kinds = itertools.cycle([pull.Pull, ObviousPull])
+
+    def build(self, options: Any, random: object) -> IDistributionPolicy:
+        return next(self._kinds)()
+
+
+class SameAsObviousPull(PolicyContract):
+    factory = Alternately()
+
+
+TestSameAsObviousPull = SameAsObviousPull.TestCase

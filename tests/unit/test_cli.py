@@ -1,0 +1,174 @@
+"""The command `txrouter`: what its subcommands print and how they exit. Running a router is in tests/net."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from txrouter import __version__, cli
+
+GOOD = """
+[router]
+id = "r1"
+[[address]]
+pattern = "jobs.*"
+distribution = "weighted"
+[[address]]
+prefix = "news"
+distribution = "round-robin"
+"""
+
+BAD = """
+[[address]]
+pattern = "jobs.*"
+distribution = "wieghted"
+[limits]
+max_links = 0
+"""
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_good_config_is_ok_and_what_it_means_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "router.toml", GOOD)
+    assert cli.main(["check", file]) == 0
+    said = capsys.readouterr()
+    first, *rest = said.out.splitlines()
+    assert first == f"{file}: ok"
+    shown = dict(line.strip().split("  ", 1) for line in rest)
+    assert shown["router"].strip() == "r1"
+    assert shown["listens on"].strip() == "tcp:5672:interface=127.0.0.1"
+    assert shown["jobs.*"].strip().startswith("weighted (")
+    assert shown["news and below"].strip().startswith("round-robin")
+    assert shown["other addresses"].strip().startswith("pull")
+    assert said.err == ""
+
+
+def test_all_problems_of_a_bad_config_are_shown_each_with_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "router.toml", BAD)
+    assert cli.main(["check", file]) == 1
+    said = capsys.readouterr()
+    first, second = said.err.splitlines()
+    assert first.startswith(f"{file}: address[0].distribution: there is no policy 'wieghted'; there are: weighted, ")
+    assert second == f"{file}: limits.max_links: must be at least 1"
+    assert said.out == ""
+
+
+def test_a_config_that_is_not_there_is_said_to_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["check", "/no/such/router.toml"]) == 1
+    assert capsys.readouterr().err == "/no/such/router.toml: cannot be read: No such file or directory\n"
+
+
+def test_the_policies_are_listed_with_where_they_come_from(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["policies"]) == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["NAME", "FROM", "WHAT", "IT", "DOES"]
+    names = [row.split()[0] for row in rows if not row.startswith(" ")]
+    assert names == sorted(names)
+    assert {"pull", "round-robin", "weighted"} <= set(names)
+    [weighted] = [row for row in rows if row.startswith("weighted")]
+    assert f"txrouter {__version__}" in weighted
+
+
+def test_the_policies_are_listed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["policies", "--json"]) == 0
+    listing = json.loads(capsys.readouterr().out)
+    assert {"pull", "round-robin", "weighted"} <= {policy["name"] for policy in listing}
+    for policy in listing:
+        assert set(policy) == {"name", "source", "summary", "options", "error"}
+        for option in policy["options"]:
+            assert set(option) == {"name", "type", "required", "default"}
+
+
+def test_a_broken_policy_is_listed_with_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = tmp_path / "acme-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[txrouter.distribution]\nbroken = no_such_acme:x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert cli.main(["policies"]) == 0
+    [row] = [row for row in capsys.readouterr().out.splitlines() if row.startswith("broken")]
+    assert "acme 1.0" in row
+    assert "cannot be used: 'broken' of acme 1.0 cannot be loaded: ModuleNotFoundError" in row
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"txrouter {__version__}\n"
+
+
+def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    said = capsys.readouterr().out
+    for command in ("run", "check", "policies", "demo"):
+        assert f"\n    {command} " in said
+
+
+@pytest.mark.parametrize("line", [[], ["walk"], ["run", "--quiet", "--verbose"], ["check"]])
+def test_a_command_line_that_cannot_be_understood_exits_with_2(
+    line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(line)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: txrouter")
+
+
+def test_a_demo_gets_the_rest_of_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("txrouter.demo.main", len)
+    assert cli.main(["demo", "--whatever", "--help"]) == 2
+
+
+def test_the_module_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["whatever", "--version"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("txrouter", run_name="__main__")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"txrouter {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "absent"),
+    [
+        (["--version"], {"twisted", "pydantic", "cproton_ffi", "zope.interface"}),
+        (["policies"], {"twisted.internet.reactor", "pydantic", "cproton_ffi"}),
+        (["check", "/no/such/file"], {"twisted.internet.reactor", "cproton_ffi"}),
+    ],
+)
+def test_a_command_imports_only_what_it_needs(line: list[str], absent: set[str]) -> None:
+    program = (
+        "import sys\n"
+        "from txrouter.cli import main\n"
+        "try:\n"
+        f"    main({line!r})\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        f"print(*sorted({absent!r} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr.splitlines()[-1] == ""

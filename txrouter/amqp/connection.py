@@ -1,0 +1,391 @@
+"""One AMQP connection: bytes in, events out of proton, calls on the core; and back.
+
+`receive` and `_serve_events` are the hot path. `_serve_events` is one long function on purpose: it runs for every
+message and every outcome, and a call costs as much as a tenth of what the core does with one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from txrouter.amqp import engine
+from txrouter.amqp.engine import (
+    LINK_FLOW,
+    OUTPUT,
+    OUTPUT_BUFFER,
+    OUTPUT_VIEW,
+    STATE_ACCEPTED,
+    TRANSPORT,
+    collector_peek,
+    collector_pop,
+    delivery_link,
+    delivery_partial,
+    delivery_remote_state,
+    delivery_settled,
+    event_delivery,
+    event_link,
+    event_type,
+    link_credit,
+    link_current,
+    link_drained,
+    link_get_drain,
+    link_queued,
+    offset,
+    session_outgoing_bytes,
+    transport_peek,
+    transport_pop,
+    transport_push,
+    transport_tick,
+)
+from txrouter.amqp.lifecycle import Lifecycle
+from txrouter.amqp.links import (
+    OUTGOING_HIGH,
+    IncomingDelivery,
+    IncomingLink,
+    OutgoingLink,
+)
+from txrouter.amqp.outcomes import heard
+from txrouter.core.outcomes import ACCEPTED
+
+if TYPE_CHECKING:
+    from txrouter.amqp.turn import Turn
+    from txrouter.core.limits import Limits
+    from txrouter.core.router import Router
+
+__all__ = ["Connection", "Wire"]
+
+UNLIMITED = 1 << 31
+
+
+class Wire(Protocol):
+    """What a connection needs of the transport under it."""
+
+    def write(self, data: memoryview) -> int:
+        """Write now. Returns how much was taken at once, and takes care of the rest: less than all means that the
+        connection is to be `blocked` until `unblock` is called. -1 if the transport is lost."""
+
+    def lose(self) -> None:
+        """Close, after what was written."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class Connection:
+    """A client's connection, from its AMQP header on.
+
+    It is used by its transport's protocol (`receive`, `unblock`, `beat`, `lose`) and by its own links.
+    """
+
+    def __init__(self, router: Router, turn: Turn, wire: Wire, name: str) -> None:
+        self.router = router
+        self.turn = turn
+        self.limits: Limits = router.limits
+        self.name = name
+        self.container = ""
+        self.dirty = False
+        self.lost = False
+        self.blocked = False
+        self.waiters: dict[IncomingLink, None] = {}
+        """Links of other connections whose streamed message waits for room here."""
+        self._wire = wire
+        self._congested: list[OutgoingLink] = []
+        limits = self.limits
+        self.pn_transport, self.pn_connection, self._collector = engine.new_connection(
+            router.id, limits.max_frame_size, limits.max_sessions, limits.idle_timeout
+        )
+        self.links: dict[Any, IncomingLink | OutgoingLink] = {}
+        self._lifecycle = Lifecycle(self)
+        self._last_incoming: IncomingLink | None = None
+        self._last_unsettled: dict[Any, Any] = {}
+        self._tick_at = 0.0
+        self._blocked_since = 0.0
+        self._started = turn.clock()
+        self._closing_since: float | None = None
+
+    # -- bytes in ----------------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Bytes came."""
+        if self.lost:
+            return
+        self.router.now = self.turn.clock()
+        try:
+            self._push(data)
+        except Exception as error:
+            self._broken(error)
+
+    def _push(self, data: bytes) -> None:
+        size = len(data)
+        transport = self.pn_transport
+        taken = transport_push(transport, data, size)
+        self._serve_events()
+        position = taken
+        while 0 < taken and position < size and not self.lost:
+            taken = transport_push(transport, offset(data, position), size - position)
+            position += taken
+            self._serve_events()
+        if taken <= 0 and not self.lost:
+            # proton wants no more: it is closing, and its error is on its way out; or it gave up without a word
+            self.mark()
+            self._close_soon()
+        if self._congested or self.waiters:
+            self.mark()
+        if not self.dirty:
+            self.mark()
+
+    def _serve_events(self) -> None:
+        collector = self._collector
+        router = self.router
+        links = self.links
+        incoming = self._last_incoming
+        unsettled = self._last_unsettled
+        while True:
+            event = collector_peek(collector)
+            if not event:
+                break
+            pointer = event_delivery(event)
+            if not pointer:
+                kind = event_type(event)
+                if kind == LINK_FLOW:
+                    self._flow(links.get(event_link(event)))
+                elif kind != TRANSPORT:
+                    self._lifecycle.serve(kind, event)
+                    incoming = self._last_incoming
+                    unsettled = self._last_unsettled
+                    if self.lost:
+                        return
+                collector_pop(collector)
+                continue
+            delivery = unsettled.get(pointer)
+            if delivery is None and (
+                incoming is None or link_current(incoming.pn) != pointer
+            ):
+                # not of the links that the last events were for
+                link = links.get(delivery_link(pointer))
+                if link.__class__ is OutgoingLink:
+                    unsettled = link.unsettled  # type: ignore[union-attr]
+                    delivery = unsettled.get(pointer)
+                    if delivery is None:
+                        link = None
+                elif link is not None:
+                    if link_current(link.pn) == pointer:
+                        incoming = link  # type: ignore[assignment]
+                    else:
+                        link.noted(pointer)  # type: ignore[union-attr]
+                        link = None
+                if link is None:
+                    collector_pop(collector)
+                    continue
+            if delivery is not None:
+                # the consumer says what became of it
+                if delivery_settled(pointer):
+                    state = delivery_remote_state(pointer)
+                    router.settle(
+                        delivery,
+                        ACCEPTED if state == STATE_ACCEPTED else heard(pointer, state),
+                    )
+                else:
+                    delivery.consumer.updated(delivery, pointer)
+            elif incoming.plain and not delivery_partial(pointer):  # type: ignore[union-attr]
+                # a whole message, and the link's next one
+                presettled = incoming.may_presettle and delivery_settled(pointer)  # type: ignore[union-attr]
+                arrived = IncomingDelivery(
+                    incoming, incoming.address, presettled, router.now, pointer
+                )  # type: ignore
+                if not router.route(arrived):
+                    incoming.wait(arrived)  # type: ignore[union-attr]
+            else:
+                incoming.read()  # type: ignore[union-attr]
+                if incoming.pn is None:  # type: ignore[union-attr]
+                    incoming = None
+            collector_pop(collector)
+        self._last_incoming = incoming
+        self._last_unsettled = unsettled
+
+    def _flow(self, link: IncomingLink | OutgoingLink | None) -> None:
+        if link.__class__ is OutgoingLink:
+            pn = link.pn  # type: ignore[union-attr]
+            granted = link_credit(pn)
+            if granted < 0:
+                # as large as can be said, which proton reads as negative; or lowered below what is on its way
+                granted = UNLIMITED if granted + link_queued(pn) < 0 else 0
+            elif link.streaming is not None:  # type: ignore[union-attr]
+                granted -= 1  # proton counts the message when its last byte is there
+            if granted != link.credit + link.withheld:  # type: ignore[union-attr]
+                self.router.credit(link, granted)  # type: ignore[arg-type]
+            if granted and link_get_drain(pn):
+                self.turn.drain(link)  # type: ignore[arg-type]
+        elif link is not None:
+            given_back = link_drained(link.pn)
+            if given_back > 0:
+                self.router.drained(link, given_back)
+
+    # -- bytes out -----------------------------------------------------------------------------------------------------
+
+    def mark(self) -> None:
+        """Something is to be written, at the end of the turn."""
+        if not self.dirty:
+            self.dirty = True
+            self.turn.mark(self)
+
+    def flush(self) -> None:
+        """Write what there is. Called by the turn."""
+        self.dirty = False
+        if self.lost or self.blocked:
+            return
+        transport = self.pn_transport
+        write = self._wire.write
+        while True:
+            size = transport_peek(transport, OUTPUT_BUFFER, OUTPUT)
+            if size <= 0:
+                if size < 0:
+                    self._wire.lose()
+                break
+            taken = write(OUTPUT_VIEW[:size])
+            if self.lost:
+                return
+            transport_pop(transport, size)
+            if taken < size:
+                self._block()
+                break
+            if size < OUTPUT // 8:
+                break
+        self._serve_events()
+        if self._congested:
+            self._relieve()
+        if self.waiters and not self.blocked:
+            waiters, self.waiters = self.waiters, {}
+            for link in waiters:
+                self.turn.resume(link)
+
+    def _block(self) -> None:
+        self.blocked = True
+        self._blocked_since = self.router.now
+        self._refresh_consumers()
+
+    def unblock(self) -> None:
+        """The transport can take more."""
+        if self.blocked and not self.lost:
+            self.blocked = False
+            self._refresh_consumers()
+            self.mark()
+
+    def _refresh_consumers(self) -> None:
+        for link in self.links.values():
+            if link.__class__ is OutgoingLink:
+                link.refresh()  # type: ignore[union-attr]
+
+    def congest(self, link: OutgoingLink) -> None:
+        """Too much of this link's session is unsent."""
+        if not link.congested:
+            link.congested = True
+            link.refresh()
+            self._congested.append(link)
+
+    def _relieve(self) -> None:
+        still = []
+        for link in self._congested:
+            if link.pn is None:
+                continue
+            if session_outgoing_bytes(link.session) > OUTGOING_HIGH // 2:
+                still.append(link)
+            else:
+                link.congested = False
+                link.refresh()
+        self._congested = still
+
+    # -- time --------------------------------------------------------------------------------------------------------------
+
+    def beat(self, now: float) -> None:
+        """Called several times a second: idle time-outs both ways, the handshake's and a stalled reader's."""
+        if self.lost:
+            return
+        limits = self.limits
+        if self._closing_since is not None:
+            if now - self._closing_since > CLOSE_TIMEOUT:
+                self._wire.abort()
+            return
+        if self._lifecycle.opened:
+            if self.blocked and now - self._blocked_since > limits.write_timeout:
+                self.router.counters["stalled"] += 1
+                self._wire.abort()
+                return
+        elif now - self._started > limits.handshake_timeout:
+            self.router.counters["handshake_timeouts"] += 1
+            self._wire.abort()
+            return
+        if now >= self._tick_at:
+            self.tick(now)
+
+    def tick(self, now: float) -> None:
+        """Let proton see to its idle time-outs."""
+        due = transport_tick(self.pn_transport, int(now * 1000) + 1)
+        self._tick_at = due / 1000 if due else now + 3600.0
+        self._serve_events()
+        self.mark()
+
+    # -- endings -------------------------------------------------------------------------------------------------------------
+
+    def close(self, condition: str = "", description: str = "") -> None:
+        """Close in order, with an error if one is named. The transport is lost when the peer has closed too."""
+        if self.lost or self._closing_since is not None:
+            return
+        if condition:
+            engine.set_condition(
+                engine.connection_condition(self.pn_connection), condition, description
+            )
+        engine.connection_close(self.pn_connection)
+        self._close_soon()
+        self.mark()
+
+    def _close_soon(self) -> None:
+        if self._closing_since is None:
+            self._closing_since = self.router.now
+
+    def refuse_link(
+        self, link: IncomingLink | OutgoingLink, condition: str, description: str
+    ) -> None:
+        """Detach a link, for a reason."""
+        self._lifecycle.close_link(link, condition, description)
+
+    def forget(self, link: IncomingLink | OutgoingLink) -> None:
+        """A link is gone: no event is to be taken for one of its."""
+        if self._last_incoming is link:
+            self._last_incoming = None
+        if self._last_unsettled is link.unsettled:
+            self._last_unsettled = {}
+
+    def failed(self, error: str) -> None:
+        """proton found that the peer broke the protocol; it says so to the peer itself."""
+        self.router.counters["protocol_errors"] += 1
+        self.router.report("protocol error", {"connection": self.name, "error": error})
+        self._close_soon()
+
+    def _broken(self, error: Exception) -> None:
+        """Serving this connection failed, by what the peer sent or by a fault of ours: nobody else is to notice."""
+        self.router.counters["broken_connections"] += 1
+        self.router.report(
+            "connection failed", {"connection": self.name, "error": error}
+        )
+        self._wire.abort()
+
+    def lose(self) -> None:
+        """The transport is gone, whatever the reason."""
+        if self.lost:
+            return
+        self.lost = True
+        self._lifecycle.detach_all()
+        for waiting in self.waiters:
+            self.turn.resume(waiting)
+        self.waiters.clear()
+        self._congested.clear()
+        self._last_incoming = None
+        self._last_unsettled = {}
+        engine.free_connection(self.pn_transport, self.pn_connection, self._collector)
+        self.pn_transport = self.pn_connection = self._collector = None
+        self.turn.wake()
+
+
+CLOSE_TIMEOUT = 2.0
+"""Seconds that a peer has to answer our close."""

@@ -1,0 +1,284 @@
+"""How connections, sessions and links begin and end: everything that does not happen for every message.
+
+proton checks little of the order things come in, and bounds none of their numbers; so it is done here.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import string
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from txrouter import __version__
+from txrouter.amqp import engine
+from txrouter.amqp.links import IncomingLink, OutgoingLink
+from txrouter.core.addresses import normalise
+
+if TYPE_CHECKING:
+    from txrouter.amqp.connection import Connection
+
+__all__ = ["Lifecycle"]
+
+SHORTEST_IDLE_TIMEOUT = 1_000
+"""Milliseconds; a peer that wants to hear from us more often would have us do nothing else."""
+_ALPHABET = string.ascii_letters + string.digits
+_NAME = 15
+
+
+class Refusal(Exception):
+    """An attach is refused: an AMQP condition, and a sentence for people."""
+
+    def __init__(self, condition: str, description: str) -> None:
+        super().__init__(description)
+        self.condition = condition
+
+
+class Lifecycle:
+    """The endpoints of one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.opened = False
+        self._sessions: Counter[Any] = Counter()
+        """The live sessions, and how many links each has, refused ones included until the peer has let go of them."""
+        self._count = 0
+
+    def serve(self, kind: int, event: Any) -> None:
+        """An event that is neither a delivery's nor a link's flow."""
+        if kind == engine.CONNECTION_REMOTE_OPEN:
+            self._open()
+        elif kind == engine.SESSION_REMOTE_OPEN:
+            self._begin(engine.event_session(event))
+        elif kind == engine.SESSION_REMOTE_CLOSE:
+            self._end(engine.event_session(event))
+        elif kind == engine.LINK_REMOTE_OPEN:
+            self._attach(engine.event_link(event))
+        elif kind == engine.LINK_REMOTE_CLOSE:
+            self._detached(engine.event_link(event), engine.link_close)
+        elif kind == engine.LINK_REMOTE_DETACH:
+            self._detached(engine.event_link(event), engine.link_detach)
+        elif kind == engine.CONNECTION_REMOTE_CLOSE:
+            self.detach_all()
+            self._connection.close()
+        elif kind == engine.TRANSPORT_ERROR:
+            self._connection.failed(
+                engine.transport_error(self._connection.pn_transport)
+            )
+
+    # -- connection ---------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        connection = self._connection
+        if self.opened:
+            connection.close("amqp:illegal-state", "the connection is open already")
+            return
+        self._answer_open()
+        connection.container = engine.remote_container(connection.pn_connection)
+        idle_timeout = engine.remote_idle_timeout(connection.pn_transport)
+        if 0 < idle_timeout < SHORTEST_IDLE_TIMEOUT:
+            connection.close(
+                "amqp:not-allowed",
+                f"an idle-time-out of {idle_timeout} ms; at least 1000 are needed",
+            )
+        elif connection.router.stopping:
+            connection.close("amqp:connection:forced", "the router is being stopped")
+
+    def _answer_open(self) -> None:
+        self.opened = True
+        pn_connection = self._connection.pn_connection
+        engine.describe_connection(
+            pn_connection,
+            {"product": "txrouter", "version": __version__},
+            ["ANONYMOUS-RELAY"],
+        )
+        engine.connection_open(pn_connection)
+
+    # -- sessions -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, session: Any) -> None:
+        connection = self._connection
+        if not self.opened:
+            self._answer_open()
+            connection.close("amqp:illegal-state", "begin before open")
+            return
+        if len(self._sessions) >= connection.limits.max_sessions:
+            connection.close(
+                "amqp:resource-limit-exceeded",
+                f"more than {connection.limits.max_sessions} sessions",
+            )
+            return
+        self._sessions[session] = 0
+        engine.session_set_incoming_capacity(session, connection.limits.session_window)
+        engine.session_open(session)
+
+    def _end(self, session: Any) -> None:
+        if session not in self._sessions:
+            return
+        for pointer, link in list(self._connection.links.items()):
+            if link.session == session:
+                del self._connection.links[pointer]
+                self.detach(link)
+        del self._sessions[session]
+        engine.session_close(session)
+        engine.session_free(session)
+
+    # -- links --------------------------------------------------------------------------------------------------------
+
+    def _attach(self, pointer: Any) -> None:
+        connection = self._connection
+        session = engine.link_session(pointer)
+        if session not in self._sessions:
+            return
+        self._sessions[session] += 1
+        links = self._sessions[session]
+        limit = connection.limits.max_links
+        if not engine.link_name(pointer):
+            connection.close("amqp:invalid-field", "attach without a name")
+        elif links > 2 * limit:
+            connection.close(
+                "amqp:resource-limit-exceeded",
+                f"more than {limit} links in a session, and more refused",
+            )
+        else:
+            try:
+                if links > limit:
+                    raise Refusal(
+                        "amqp:resource-limit-exceeded",
+                        f"more than {limit} links in a session",
+                    )
+                self._accept(pointer)
+            except Refusal as refusal:
+                self._refuse(pointer, refusal.condition, str(refusal))
+            except Exception as error:
+                connection.router.report(
+                    "attach failed", {"connection": connection.name, "error": error}
+                )
+                self._refuse(
+                    pointer,
+                    "amqp:internal-error",
+                    "the router failed to attach the link",
+                )
+
+    def _refuse(self, pointer: Any, condition: str, description: str) -> None:
+        self._connection.router.counters["refused_links"] += 1
+        engine.refuse_terminus(pointer)
+        engine.link_open(pointer)
+        engine.set_condition(engine.link_condition(pointer), condition, description)
+        engine.link_close(pointer)
+
+    def _accept(self, pointer: Any) -> None:
+        connection = self._connection
+        router = connection.router
+        sends = bool(engine.link_is_sender(pointer))
+        name, made = self._address(pointer, sends)
+        engine.accept_termini(pointer)
+        if made:
+            engine.set_dynamic_address(pointer, f"amqp:/_topo/0/{router.id}/{name}")
+        mode = engine.adopt_settle_modes(pointer)
+        properties = engine.remote_link_properties(pointer)
+        self._count += 1
+        id = f"{connection.name}/{self._count}"
+        if sends:
+            assert name is not None
+            outgoing = OutgoingLink(
+                id, connection, properties, pointer, self._capacity(properties)
+            )
+            router.attach_consumer(outgoing, name)
+            connection.links[pointer] = outgoing
+            outgoing.refresh()
+        else:
+            incoming = IncomingLink(id, connection, properties, pointer)
+            incoming.may_presettle = mode != engine.SENDS_UNSETTLED
+            engine.link_set_max_message_size(
+                pointer, connection.limits.max_message_size
+            )
+            router.attach_producer(incoming, name)
+            incoming.clear_head()
+            connection.links[pointer] = incoming
+        engine.link_open(pointer)
+
+    def _address(self, pointer: Any, sends: bool) -> tuple[str | None, bool]:
+        """The (name, newly made) of the address that a link attaches to; no name for an anonymous producer.
+
+        :raise Refusal: it cannot.
+        """
+        router = self._connection.router
+        kind, address, dynamic = engine.remote_address(pointer)
+        if kind == engine.TERMINUS_COORDINATOR:
+            raise Refusal(
+                "amqp:not-implemented",
+                "there are no transactions: the router stores nothing",
+            )
+        if router.stopping:
+            raise Refusal("amqp:connection:forced", "the router is being stopped")
+        if dynamic:
+            return "temp." + "".join(
+                secrets.choice(_ALPHABET) for _ in range(_NAME)
+            ), True
+        if not address:
+            if sends:
+                raise Refusal(
+                    "amqp:invalid-field", "a source without an address, and not dynamic"
+                )
+            return None, False
+        try:
+            name = router.resolve(normalise(address))
+        except ValueError as error:
+            raise Refusal("amqp:invalid-field", str(error)) from None
+        if name == "$management" or name.startswith("$management/"):
+            raise Refusal("amqp:not-found", f"{name} is reserved")
+        return name, False
+
+    def _capacity(self, properties: Mapping[str, object]) -> float:
+        capacity = properties.get("capacity", 1.0)
+        if isinstance(capacity, (int, float)) and not isinstance(capacity, bool):
+            number = float(capacity)
+            if math.isfinite(number) and number > 0:
+                return number
+        self._connection.router.counters["bad_capacities"] += 1
+        return 1.0
+
+    def _detached(self, pointer: Any, answer: Any) -> None:
+        link = self._connection.links.pop(pointer, None)
+        if link is not None:
+            self.detach(link)
+        session = engine.link_session(pointer)
+        if session in self._sessions:
+            self._sessions[session] -= 1
+        answer(pointer)
+        engine.link_free(pointer)
+
+    def close_link(
+        self, link: IncomingLink | OutgoingLink, condition: str, description: str
+    ) -> None:
+        """Detach a link that was attached, for a reason; it is freed when the peer has answered."""
+        pointer = link.pn
+        if pointer is None:
+            return
+        self._connection.links.pop(pointer, None)
+        self.detach(link)
+        engine.set_condition(engine.link_condition(pointer), condition, description)
+        engine.link_close(pointer)
+        self._connection.mark()
+
+    def detach(self, link: IncomingLink | OutgoingLink) -> None:
+        """Take a link, which is out of the connection's map already, out of the router."""
+        router = self._connection.router
+        if isinstance(link, OutgoingLink):
+            router.counters["dropped"] += link.unsent_presettled()
+            router.detach_consumer(link)
+        else:
+            link.orphan()
+            router.detach_producer(link)
+        link.pn = None
+        self._connection.forget(link)
+
+    def detach_all(self) -> None:
+        """Take every link out of the router."""
+        links = list(self._connection.links.values())
+        self._connection.links.clear()
+        for link in links:
+            self.detach(link)

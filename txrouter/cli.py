@@ -1,0 +1,237 @@
+"""The command `txrouter`. Each subcommand imports only what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from txrouter import __version__
+
+if TYPE_CHECKING:
+    from txrouter.config import Address, Config
+    from txrouter.registry import Listing, Option
+    from txrouter.tap import Program
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, or the process's own.
+
+    :return: the exit status: 0, or 1 where something was wrong, which has been said on stderr.
+    :raise SystemExit: likewise, from deeper down; with status 2 for a command line that cannot be understood.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["demo"]:  # whose options are its own
+        from txrouter.demo import main as demo
+
+        return demo(given[1:])
+    options = _parser().parse_args(given)
+    status: int = options.command(options)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="txrouter",
+        description="An AMQP 1.0 message router that gives each message to the consumer that should have it.",
+        epilog="`txrouter COMMAND --help` says more about a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"txrouter {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    _add_run(commands.add_parser("run", help="run a router"))
+    _add_check(commands.add_parser("check", help="check a config"))
+    _add_policies(commands.add_parser("policies", help="list the distribution policies"))
+    commands.add_parser("demo", help="show what a router does, with real traffic", add_help=False)
+    return parser
+
+
+# ---- run -----------------------------------------------------------------------------------------------------------
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.description = (
+        "Run a router in the foreground until SIGTERM or Ctrl-C, which stop it in order; a second one ends it at once. "
+        "It logs to stderr, and says there when it is ready."
+    )
+    run.epilog = "Without options it listens on port 5672 of the loopback interface and distributes by `pull`."
+    run.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="the TOML file that says what the router does",
+    )
+    run.add_argument(
+        "-l",
+        "--listen",
+        metavar="ENDPOINT",
+        action="append",
+        default=[],
+        help="listen on this Twisted server endpoint as well, as in tcp:5672 (repeatable)",
+    )
+    run.add_argument(
+        "-d",
+        "--distribution",
+        metavar="PATTERN=POLICY",
+        action="append",
+        default=[],
+        help="distribute messages to these addresses by this policy, as in 'jobs.#=weighted' (repeatable)",
+    )
+    level = run.add_mutually_exclusive_group()
+    level.add_argument(
+        "-q",
+        "--quiet",
+        dest="level",
+        action="store_const",
+        const="warn",
+        help="log only what is wrong",
+    )
+    level.add_argument(
+        "-v",
+        "--verbose",
+        dest="level",
+        action="store_const",
+        const="debug",
+        help="log more",
+    )
+    run.set_defaults(command=_run, level="info")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from txrouter import tap
+
+    config = tap.load(options.config, options.listen, options.distribution)
+    _log_to_stderr(options.level)
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+    program = tap.Program(config, reactor)
+    # it says that it is ready before the reactor minds signals: one that comes in between has to wait
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    reactor.callWhenRunning(signal.pthread_sigmask, signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    program.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", _stop, program)
+    reactor.run()
+    return 0
+
+
+def _stop(program: Program) -> Any:
+    # whoever asks twice does not want to wait for what is in flight
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    return program.stopService()
+
+
+def _log_to_stderr(level: str) -> None:
+    from twisted.logger import (
+        FilteringLogObserver,
+        LogLevel,
+        LogLevelFilterPredicate,
+        globalLogBeginner,
+        textFileLogObserver,
+    )
+
+    wanted = LogLevelFilterPredicate(defaultLogLevel=LogLevel.levelWithName(level))
+    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [wanted])
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+
+
+# ---- check ---------------------------------------------------------------------------------------------------------
+
+
+def _add_check(check: argparse.ArgumentParser) -> None:
+    check.description = "Print what a config means, or everything that is wrong with it, without starting anything."
+    check.add_argument("file", metavar="FILE", help="the TOML file to check")
+    check.set_defaults(command=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from txrouter.config import Config, ConfigError
+
+    try:
+        config = Config.load(options.file)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"{options.file}: {problem}", file=sys.stderr)
+        return 1
+    print(f"{options.file}: ok")
+    _print_table(_summary(config), indent="  ")
+    return 0
+
+
+def _summary(config: Config) -> list[tuple[str, ...]]:
+    router = config.router
+    return [
+        ("router", router.id),
+        *(("listens on", listener.endpoint) for listener in config.listener),
+        *((_addresses(address), _policy(address.distribution, address.options)) for address in config.address),
+        (
+            "other addresses",
+            _policy(router.default_distribution, router.default_options),
+        ),
+    ]
+
+
+def _addresses(address: Address) -> str:
+    return f"{address.prefix} and below" if address.pattern is None else str(address.pattern)
+
+
+def _policy(name: str, options: Any) -> str:
+    from dataclasses import fields
+
+    values = [f"{field.name} = {json.dumps(getattr(options, field.name), default=str)}" for field in fields(options)]
+    return f"{name} ({', '.join(values)})" if values else name
+
+
+# ---- policies ------------------------------------------------------------------------------------------------------
+
+
+def _add_policies(policies: argparse.ArgumentParser) -> None:
+    policies.description = (
+        "List the distribution policies that are installed, with their options and where they come from."
+    )
+    policies.add_argument("--json", action="store_true", help="as JSON")
+    policies.set_defaults(command=_policies)
+
+
+def _policies(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from txrouter.registry import Registry
+
+    listing = Registry().listing()
+    if options.json:
+        print(json.dumps([asdict(policy) for policy in listing], indent=2, default=repr))
+        return 0
+    rows: list[tuple[str, ...]] = [("NAME", "FROM", "WHAT IT DOES")]
+    for policy in listing:
+        rows += _describe(policy)
+    _print_table(rows)
+    return 0
+
+
+def _describe(policy: Listing) -> list[tuple[str, ...]]:
+    says = policy.summary if policy.error is None else f"cannot be used: {policy.error}"
+    return [
+        (policy.name, policy.source, says),
+        *(("", "", f"  {_signature(option)}") for option in policy.options),
+    ]
+
+
+def _signature(option: Option) -> str:
+    default = "required" if option.required else f"default {json.dumps(option.default, default=repr)}"
+    return f"{option.name}: {option.type}, {default}"
+
+
+def _print_table(rows: Sequence[tuple[str, ...]], indent: str = "") -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print((indent + "  ".join(cells)).rstrip())

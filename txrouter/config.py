@@ -1,0 +1,348 @@
+"""What a router is told: the TOML of a config, checked as a whole before anything is opened.
+
+A `Config` is right by construction: `Config.load`, `Config.from_dict` and `Config.default` return one, or raise
+`ConfigError` with everything that is wrong, each with its path (`address[2].options.capacity: …`, counted from 0).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from txrouter.config_checks import (
+    UNDECIDED,
+    Context,
+    PolicyName,
+    PolicyOptions,
+    check_endpoint,
+    path_of,
+    sentence,
+)
+from txrouter.core.addresses import AddressTable, Distribution
+from txrouter.core.limits import Limits
+from txrouter.interfaces import IDistributionPolicyFactory
+from txrouter.registry import Registry
+
+__all__ = [
+    "DEFAULT_ENDPOINT",
+    "Address",
+    "Config",
+    "ConfigError",
+    "Listener",
+    "RouterTable",
+]
+
+DEFAULT_ENDPOINT = "tcp:5672:interface=127.0.0.1"
+"""Where a router listens that is not told where."""
+
+_DEFAULTS = Limits()
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used. `str()` of it is its problems, one on each line."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        """Each as `path: what is wrong`."""
+        super().__init__("\n".join(self.problems))
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class RouterTable(_Table):
+    """`[router]`: what concerns the router as a whole."""
+
+    id: str = Field(default_factory=socket.gethostname)
+    """Its name, unique among the routers of a network; it is the container id that clients see."""
+    default_distribution: PolicyName = Field("pull", validate_default=True)
+    """The distribution policy of every address that no `[[address]]` matches."""
+    default_options: PolicyOptions = Field(default_factory=dict, validate_default=True)
+    """That policy's options: an instance of its options dataclass."""
+    stop_timeout: float = Field(10.0, ge=0, le=3600)
+    """How many seconds an orderly stop gives the deliveries that are in flight to settle."""
+
+    _factory: IDistributionPolicyFactory = PrivateAttr()
+
+    @field_validator("id")
+    @classmethod
+    def _usable_in_an_address(cls, value: str) -> str:
+        if not value or "/" in value or " " in value or not value.isprintable():
+            raise ValueError("must be a name without spaces and slashes")
+        return value
+
+    def model_post_init(self, context: Context | None, /) -> None:
+        self._factory = (context or Context.new()).registry.factory(self.default_distribution)
+
+    @property
+    def distribution(self) -> Distribution:
+        """The default policy and its options."""
+        return Distribution(self._factory, self.default_options)
+
+
+class Listener(_Table):
+    """`[[listener]]`: where clients connect."""
+
+    endpoint: str
+    """A Twisted server endpoint string."""
+    allow_bare: bool = True
+    """Whether a client that starts with a bare AMQP header, without a SASL layer, is let in."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _well_formed(cls, value: str) -> str:
+        check_endpoint(value)
+        return value
+
+
+class Address(_Table):
+    """`[[address]]`: the distribution policy of some addresses, named by a pattern or by a prefix."""
+
+    prefix: str | None = None
+    """It and every address below it, at a `/` or `.`."""
+    pattern: str | None = Field(None, validate_default=True)
+    """Tokens split at `/` and `.`: `*` stands for one token, `#` for any number."""
+    distribution: PolicyName
+    """The name of a policy, or `package.module:factory`."""
+    options: PolicyOptions = Field(default_factory=dict, validate_default=True)
+    """The policy's options: an instance of its options dataclass."""
+
+    _factory: IDistributionPolicyFactory = PrivateAttr()
+
+    @field_validator("prefix")
+    @classmethod
+    def _new_prefix(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None:
+            Context.of(info).addresses.add_prefix(value, UNDECIDED)
+        return value
+
+    @field_validator("pattern")
+    @classmethod
+    def _new_pattern(cls, value: str | None, info: ValidationInfo) -> str | None:
+        has_prefix = "prefix" not in info.data or info.data["prefix"] is not None
+        if has_prefix == (value is not None):
+            raise ValueError("an address has a pattern or a prefix, one of the two")
+        if value is not None:
+            Context.of(info).addresses.add_pattern(value, UNDECIDED)
+        return value
+
+    def model_post_init(self, context: Context | None, /) -> None:
+        self._factory = (context or Context.new()).registry.factory(self.distribution)
+
+    def _add_to(self, table: AddressTable) -> None:
+        distribution = Distribution(self._factory, self.options)
+        if self.pattern is not None:
+            table.add_pattern(self.pattern, distribution)
+        elif self.prefix is not None:
+            table.add_prefix(self.prefix, distribution)
+
+
+_Count = Annotated[int, Field(ge=1, le=1_000_000)]
+_CountOrNoLimit = Annotated[int, Field(ge=0, le=1_000_000)]
+_Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class _LimitsTable(_Table):
+    """`[limits]`: the keys of `Limits`, each within bounds that a router can work with."""
+
+    link_capacity: _Count = _DEFAULTS.link_capacity
+    max_in_flight: _Count = _DEFAULTS.max_in_flight
+    max_unsettled: _Count = _DEFAULTS.max_unsettled
+    max_message_size: Annotated[int, Field(ge=0, le=1 << 62)] = _DEFAULTS.max_message_size
+    max_held_size: Annotated[int, Field(ge=1, le=1 << 32)] = _DEFAULTS.max_held_size
+    max_connections: _CountOrNoLimit = _DEFAULTS.max_connections
+    max_sessions: Annotated[int, Field(ge=1, le=32_768)] = _DEFAULTS.max_sessions
+    max_links: Annotated[int, Field(ge=1, le=65_536)] = _DEFAULTS.max_links
+    max_frame_size: Annotated[int, Field(ge=512, le=1 << 20)] = _DEFAULTS.max_frame_size
+    session_window: Annotated[int, Field(ge=1024, le=1 << 30)] = _DEFAULTS.session_window
+    handshake_timeout: _Seconds = _DEFAULTS.handshake_timeout
+    idle_timeout: Annotated[float, Field(ge=0, le=86_400)] = _DEFAULTS.idle_timeout
+    write_timeout: _Seconds = _DEFAULTS.write_timeout
+
+    @field_validator("idle_timeout")
+    @classmethod
+    def _a_second_or_off(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("must be 0 (off) or at least 1")
+        return value
+
+    @model_validator(mode="after")
+    def _window_holds_frames(self) -> Self:
+        # AMQP counts the window in frames: one that holds none would let nothing through
+        if self.session_window < 2 * self.max_frame_size:
+            raise ValueError(f"session_window must be at least twice max_frame_size ({self.max_frame_size})")
+        return self
+
+
+def _limits(given: object) -> Limits:
+    table = _LimitsTable.model_validate(dataclasses.asdict(given) if isinstance(given, Limits) else given)
+    return Limits(**table.model_dump())
+
+
+class Config(_Table):
+    """Everything a router is told; immutable. Made by `load`, `from_dict` or `default`, never by hand."""
+
+    router: RouterTable
+    listener: tuple[Listener, ...] = Field(strict=False)
+    address: tuple[Address, ...] = Field(strict=False)
+    limits: Annotated[Limits, BeforeValidator(_limits)]
+
+    @field_validator("listener")
+    @classmethod
+    def _listens_somewhere(cls, value: tuple[Listener, ...]) -> tuple[Listener, ...]:
+        if not value:
+            raise ValueError("must not be empty")
+        return value
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        listen: Sequence[str] = (),
+        distribution: Sequence[str] = (),
+        registry: Registry | None = None,
+    ) -> Config:
+        """The config in the TOML file `path`, with what the command line adds; see `from_dict`.
+
+        :raise ConfigError: the file cannot be read, or something in it or on the command line is wrong.
+        """
+        return cls.from_dict(_read(path), listen=listen, distribution=distribution, registry=registry)
+
+    @classmethod
+    def default(
+        cls,
+        *,
+        listen: Sequence[str] = (),
+        distribution: Sequence[str] = (),
+        registry: Registry | None = None,
+    ) -> Config:
+        """The config of a router that has no file; see `from_dict`.
+
+        :raise ConfigError: something on the command line is wrong.
+        """
+        return cls.from_dict({}, listen=listen, distribution=distribution, registry=registry)
+
+    @classmethod
+    def from_dict(
+        cls,
+        data: Mapping[str, object],
+        *,
+        listen: Sequence[str] = (),
+        distribution: Sequence[str] = (),
+        registry: Registry | None = None,
+    ) -> Config:
+        """The config that `data` is, in the structure of the TOML.
+
+        :param listen: more endpoints to listen on; they replace the default one, and add to those in `data`.
+        :param distribution: more addresses, each as `PATTERN=POLICY`.
+        :param registry: the policies that may be named; those that are installed where it is None.
+        :raise ConfigError: something is wrong; it has everything that is.
+        """
+        added = _CommandLine(data, listen, distribution)
+        try:
+            config = cls.model_validate(added.data, context=Context.new(registry))
+        except ValidationError as error:
+            raise ConfigError(added.problems + [added.describe(line) for line in error.errors()]) from None
+        if added.problems:
+            raise ConfigError(added.problems)
+        return config
+
+    def table(self) -> AddressTable:
+        """Which address has which distribution."""
+        table = AddressTable(self.router.distribution)
+        for address in self.address:
+            address._add_to(table)
+        return table
+
+
+_TABLES: dict[object, type[_Table]] = {
+    "router": RouterTable,
+    "listener": Listener,
+    "address": Address,
+    "limits": _LimitsTable,
+}
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            text = file.read()
+    except OSError as error:
+        raise ConfigError([f"cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"cannot be read: byte {error.start} is not UTF-8"]) from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # "Expected … (at line 3, column 5)": the place belongs first, as in every other problem
+        what, _, where = str(error).rpartition(" (at ")
+        if where.startswith("end of"):
+            where = f"line {text.count(chr(10)) + 1}, column {len(text) - text.rfind(chr(10))}"
+        raise ConfigError([f"{where.removesuffix(')')}: {what}"]) from error
+
+
+class _CommandLine:
+    """A config's tables with what the command line adds to them, and who is to blame for which."""
+
+    def __init__(
+        self,
+        data: Mapping[str, object],
+        listen: Sequence[str],
+        distribution: Sequence[str],
+    ) -> None:
+        self.data: dict[str, object] = {
+            "router": {},
+            "address": [],
+            "limits": {},
+            **data,
+        }
+        self.problems: list[str] = []
+        self._options: dict[tuple[object, ...], str] = {}
+        for endpoint in listen:
+            self._append("listener", {"endpoint": endpoint}, f"--listen {endpoint}")
+        self.data.setdefault("listener", [{"endpoint": DEFAULT_ENDPOINT}])
+        for rule in distribution:
+            pattern, equals, policy = rule.rpartition("=")
+            if equals:
+                self._append(
+                    "address",
+                    {"pattern": pattern, "distribution": policy},
+                    f"--distribution {rule}",
+                )
+            else:
+                self.problems.append(f"--distribution {rule}: must be PATTERN=POLICY")
+
+    def _append(self, key: str, table: Mapping[str, str], option: str) -> None:
+        tables = self.data.get(key, [])
+        if isinstance(tables, list | tuple):  # where it is neither, that is reported
+            self._options[(key, len(tables))] = option
+            self.data[key] = [*tables, table]
+
+    def describe(self, error: ErrorDetails) -> str:
+        place = error["loc"]
+        return f"{self._options.get(place[:2]) or path_of(place)}: {sentence(error, _keys(place))}"
+
+
+def _keys(place: tuple[int | str, ...]) -> list[str]:
+    """The keys of the table that `place` is in."""
+    table = _TABLES[place[0]] if len(place) > 1 else Config
+    return list(table.model_fields)

@@ -1,0 +1,138 @@
+"""Addresses: one spelling for each, and which distribution the configuration gives to which.
+
+A pattern is tokens split at `/` and `.`; `*` stands for exactly one token, `#` for any number of them, none included.
+Where several match, the literal token wins over `*`, and `*` over `#`, from the left. A prefix is the pattern of its
+tokens with `#` behind.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+__all__ = ["MAX_LENGTH", "AddressTable", "Distribution", "normalise", "tokens"]
+
+MAX_LENGTH = 2_048
+"""The most characters an address may have."""
+
+_SPLIT = re.compile(r"[/.]")
+_WILD = ("*", "#")
+
+
+def normalise(name: str) -> str:
+    """The form addresses are looked up by: `x`, `/x`, `amqp:/x` and `amqp://host:port/x` are all `x`.
+
+    :raise ValueError: nothing is left, or it is longer than `MAX_LENGTH`.
+    """
+    path = name
+    if name.startswith(("amqp://", "amqps://")):
+        path = name.partition("://")[2].partition("/")[2]
+    elif name.startswith(("amqp:/", "amqps:/")):
+        path = name.partition(":/")[2]
+    elif name.startswith("/"):
+        path = name[1:]
+    if not path:
+        raise ValueError(f"{name[:80]!r} names no address")
+    if len(path) > MAX_LENGTH:
+        raise ValueError(
+            f"an address of {len(path)} characters; at most {MAX_LENGTH} are allowed"
+        )
+    return path
+
+
+def tokens(path: str) -> list[str]:
+    """The tokens of a normalised address or pattern."""
+    return _SPLIT.split(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Who gets a message, as configured: a policy factory and its options."""
+
+    factory: object
+    """An IDistributionPolicyFactory."""
+    options: object
+    """An instance of `factory.options`."""
+
+
+@dataclass(slots=True)
+class _Node:
+    branches: dict[str, _Node] = field(default_factory=dict)
+    distribution: Distribution | None = None
+
+
+class AddressTable:
+    """Patterns and prefixes, each with its distribution, and one for every other address."""
+
+    def __init__(self, default: Distribution) -> None:
+        self._default = default
+        self._root = _Node()
+
+    def add_pattern(self, pattern: str, distribution: Distribution) -> None:
+        """Give every address that matches `pattern` this distribution.
+
+        :raise ValueError: the pattern is malformed, or there already.
+        """
+        parts = tokens(normalise(pattern))
+        for part in parts:
+            if not part:
+                raise ValueError(f"the pattern {pattern!r} has an empty token")
+            if part not in _WILD and any(wild in part for wild in _WILD):
+                raise ValueError(
+                    f"the pattern {pattern!r} has a wildcard inside the token {part!r}"
+                )
+        self._insert(pattern, parts, distribution)
+
+    def add_prefix(self, prefix: str, distribution: Distribution) -> None:
+        """Give the address `prefix`, and every one below it at a `/` or `.`, this distribution.
+
+        :raise ValueError: the prefix is malformed or has wildcards, or is there already.
+        """
+        parts = tokens(normalise(prefix).rstrip("/."))
+        for part in parts:
+            if not part:
+                raise ValueError(f"the prefix {prefix!r} has an empty token")
+            if any(wild in part for wild in _WILD):
+                raise ValueError(
+                    f"the prefix {prefix!r} has a wildcard; only a pattern may"
+                )
+        self._insert(prefix, [*parts, "#"], distribution)
+
+    def _insert(
+        self, written: str, parts: list[str], distribution: Distribution
+    ) -> None:
+        node = self._root
+        for part in parts:
+            node = node.branches.setdefault(part, _Node())
+        if node.distribution is not None:
+            raise ValueError(f"{written!r} is there twice")
+        node.distribution = distribution
+
+    def find(self, path: str) -> Distribution:
+        """The distribution of a normalised address. It takes steps in proportion to its tokens times the patterns'."""
+        return self._match(self._root, tokens(path), 0, set()) or self._default
+
+    def _match(
+        self, node: _Node, parts: list[str], at: int, tried: set[tuple[int, int]]
+    ) -> Distribution | None:
+        here = (id(node), at)
+        if here in tried:
+            return None
+        tried.add(here)
+        if at < len(parts):
+            for branch in (parts[at], "*"):
+                found = node.branches.get(branch)
+                # `#` in an address is a character like any other: it must not find the wildcard's branch
+                if found is not None and branch != "#":
+                    matched = self._match(found, parts, at + 1, tried)
+                    if matched is not None:
+                        return matched
+        elif node.distribution is not None:
+            return node.distribution
+        rest = node.branches.get("#")
+        if rest is not None:
+            for end in range(at, len(parts) + 1):
+                matched = self._match(rest, parts, end, tried)
+                if matched is not None:
+                    return matched
+        return None

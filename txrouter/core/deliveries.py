@@ -1,0 +1,106 @@
+"""A message on its way from its producer to the consumer that gets it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from zope.interface import implementer
+
+from txrouter.core.outcomes import LOST, Outcome
+from txrouter.interfaces import IDelivery
+
+if TYPE_CHECKING:
+    from txrouter.core.links import Address, Consumer, Producer
+
+__all__ = ["Delivery", "Malformed"]
+
+
+class Malformed(ValueError):
+    """A message could not be read as far as it had to be."""
+
+
+@implementer(IDelivery)
+class Delivery:
+    """One message. It is held (`shelf` says where), or in flight (`consumer` says to whom), or over.
+
+    The wire subclasses it. A delivery is made for every message, so what few of them need is put in `history`.
+    """
+
+    __slots__ = (
+        "arrived",
+        "consumer",
+        "destination",
+        "history",
+        "presettled",
+        "producer",
+        "sent_at",
+        "shelf",
+    )
+
+    def __init__(
+        self,
+        producer: Producer | None,
+        destination: Address,
+        presettled: bool,
+        arrived: float,
+    ) -> None:
+        self.producer = producer
+        self.destination = destination
+        self.presettled = presettled
+        self.arrived = arrived
+        self.consumer: Consumer | None = None
+        self.sent_at = 0.0
+        self.shelf: OrderedDict[Delivery, None] | None = None
+        self.history: History | None = None
+
+    @property
+    def address(self) -> str:
+        """The name of the address it was sent to."""
+        return self.destination.name
+
+    def field(self, name: str) -> object:
+        """As IDelivery says.
+
+        :raise Malformed: the message cannot be read.
+        """
+        raise NotImplementedError
+
+    def application_property(self, name: str) -> object:
+        """As IDelivery says.
+
+        :raise Malformed: the message cannot be read.
+        """
+        raise NotImplementedError
+
+    def finish(self, outcome: Outcome) -> None:
+        """Put the outcome on the producer's side and settle both sides, as far as they are there. It is over."""
+        raise NotImplementedError
+
+    def can_be_resent(self) -> bool:
+        """Whether the wire still has the whole message, or none of it has been sent."""
+        raise NotImplementedError
+
+    def was_sent(self) -> bool:
+        """Whether its consumer may have seen some of it."""
+        raise NotImplementedError
+
+    def recall(self) -> None:
+        """Let go of the consumer's side: what it sends about it later is ignored."""
+        raise NotImplementedError
+
+
+class History:
+    """Who has seen a delivery before and did not keep it."""
+
+    __slots__ = ("delivery_failed", "released_by")
+
+    def __init__(self) -> None:
+        self.released_by: set[Consumer] = set()
+        self.delivery_failed = False
+
+    def last_word(self, outcome: Outcome) -> Outcome:
+        """What the producer is told when nobody is left to try: the last outcome, and a failure that came before it."""
+        if not self.delivery_failed or outcome.delivery_failed:
+            return outcome
+        return LOST if outcome.state == "released" else outcome

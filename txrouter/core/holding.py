@@ -1,0 +1,285 @@
+"""What is held: deliveries that no consumer can take yet, and those that one has given back.
+
+A held delivery stands on one of three shelves:
+
+- `Address.held`: any consumer will do. They are offered in the order they came.
+- `Consumer.queue`: the policy wants this consumer, which has no credit yet.
+- `Address.returned`: a consumer released it, and another that has not may take it.
+
+A held delivery still counts against its producer's credit, so what is held is bounded. Nothing is offered again at
+once when something changes, but at the end of the turn: so the one that waited longest goes first, whichever
+connection is read first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from txrouter.core.deliveries import Delivery, History, Malformed
+from txrouter.core.expiry import Expiry
+from txrouter.core.links import Address, Consumer, Producer
+from txrouter.core.outcomes import RELEASED, Outcome, rejected
+
+if TYPE_CHECKING:
+    from txrouter.core.router import Router
+
+__all__ = ["Holding"]
+
+EXPIRED = rejected(
+    "amqp:message-expired", "its time to live ran out before a consumer could take it"
+)
+
+
+class Holding:
+    """The held deliveries of one router."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._expiry = Expiry()
+        self._changed: list[Address] = []
+        self._served: dict[Consumer, None] = {}
+
+    # -- onto a shelf, and off ---------------------------------------------------------------------------------------
+
+    def must_queue(self, delivery: Delivery) -> bool:
+        """Others are held for its address. Only where the policy declined those with credit at hand may it be asked
+        about one that came later; and never about one whose own producer has others waiting."""
+        address = delivery.destination
+        producer = delivery.producer
+        return (
+            address.changed
+            or address.free <= 0
+            or (producer is not None and producer.held > 0)
+        )
+
+    def hold(self, delivery: Delivery, shelf: OrderedDict[Delivery, None]) -> bool:
+        """Put it on a shelf. Returns False: it has not left; or True where it had to leave."""
+        router = self._router
+        try:
+            ttl = delivery.field("ttl")
+        except Malformed as error:
+            return self.refuse(delivery, error)
+        if isinstance(ttl, int):
+            deadline = delivery.arrived + ttl / 1000
+            if deadline <= router.now:
+                return self._expire(delivery)
+            self._expiry.add(delivery, deadline)
+        shelf[delivery] = None
+        delivery.shelf = shelf
+        if delivery.producer is not None:
+            delivery.producer.held += 1
+        return False
+
+    def _unshelve(self, delivery: Delivery) -> None:
+        shelf = delivery.shelf
+        assert shelf is not None
+        del shelf[delivery]
+        delivery.shelf = None
+        if delivery.producer is not None:
+            delivery.producer.held -= 1
+
+    def drop(self, delivery: Delivery) -> None:
+        """Its producer has gone, or settled it."""
+        self._unshelve(delivery)
+        self._router.counters["abandoned"] += 1
+        self._leave(delivery)
+
+    def adopt(self, delivery: Delivery) -> None:
+        """The producer of a whole, pre-settled message is going, the message is not: nobody will send it again. There
+        is room for as many as one consumer may have in flight."""
+        if delivery.shelf is not None:
+            self._unshelve(delivery)
+        delivery.producer = None
+        if len(delivery.destination.held) < self._router.limits.max_in_flight:
+            self._router.route(delivery)
+        else:
+            self.turn_away(delivery, RELEASED)
+
+    def turn_away(self, delivery: Delivery, outcome: Outcome) -> bool:
+        """A delivery that is nowhere leaves by the way it came. Returns True, as it has left."""
+        self._router.counters["dropped" if delivery.presettled else outcome.state] += 1
+        self._leave(delivery)
+        self._router.finish(delivery, outcome)
+        return True
+
+    def refuse(self, delivery: Delivery, error: Malformed) -> bool:
+        """A delivery that is nowhere cannot be read where it has to be. Returns True, as it has left."""
+        return self.turn_away(delivery, rejected("amqp:decode-error", str(error)))
+
+    def turn_away_all(self, address: Address) -> None:
+        """Nobody will come for what is held for this address."""
+        for shelf in (
+            address.returned,
+            address.held,
+            *(consumer.queue for consumer in address.consumers),
+        ):
+            for delivery in list(shelf):
+                self._unshelve(delivery)
+                self.turn_away(delivery, RELEASED)
+
+    def _leave(self, delivery: Delivery) -> None:
+        # one with a history has left before: its producer has had its credit back
+        if delivery.producer is not None and delivery.history is None:
+            self._router.left(delivery.producer)
+
+    # -- time to live --------------------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When `expire` is to be called next, on the router's clock; None if nothing that is held can expire."""
+        return self._expiry.next_deadline()
+
+    def expire(self) -> None:
+        """Turn away what has been held for longer than its time to live."""
+        for delivery in self._expiry.due(self._router.now):
+            self._unshelve(delivery)
+            self._expire(delivery)
+
+    def _expire(self, delivery: Delivery) -> bool:
+        self._router.counters["expired"] += 1
+        return self.turn_away(delivery, EXPIRED)
+
+    # -- given back by a consumer ------------------------------------------------------------------------------------------
+
+    def goes_to_another(self, delivery: Delivery, outcome: Outcome) -> bool:
+        """Whether a delivery in flight, with this outcome, will be offered to another consumer."""
+        if not outcome.asks_for_another or not delivery.can_be_resent():
+            return False
+        tried = delivery.history.released_by if delivery.history is not None else ()
+        return any(
+            each is not delivery.consumer and each not in tried
+            for each in delivery.destination.consumers
+        )
+
+    def released(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Its consumer did not keep it: another may have it, if one is left that has not given it back."""
+        again = self.goes_to_another(delivery, outcome)
+        history = self._history(delivery)
+        if delivery.consumer is not None:
+            history.released_by.add(delivery.consumer)
+        if again:
+            history.delivery_failed |= outcome.delivery_failed
+            delivery.recall()
+            self.offer_again(delivery)
+        else:
+            self._router.counters["released"] += 1
+            self._router.finish(delivery, history.last_word(outcome))
+
+    def offer_again(self, delivery: Delivery) -> None:
+        """It was sent, and recalled from its consumer."""
+        self._history(delivery)
+        delivery.consumer = None
+        self._router.counters["resent"] += 1
+        self._offer_returned(delivery)
+
+    def _history(self, delivery: Delivery) -> History:
+        if delivery.history is None:
+            delivery.history = History()
+        return delivery.history
+
+    def _offer_returned(self, delivery: Delivery) -> None:
+        address = delivery.destination
+        history = self._history(delivery)
+        if all(each in history.released_by for each in address.consumers):
+            self.turn_away(delivery, history.last_word(RELEASED))
+            return
+        consumer = self._choose_for_returned(address, delivery, history)
+        if consumer is None:
+            self.hold(delivery, address.returned)
+        else:
+            self._router.send(consumer, delivery, address)
+
+    def _choose_for_returned(
+        self, address: Address, delivery: Delivery, history: History
+    ) -> Consumer | None:
+        def may_have_it(consumer: Consumer | None) -> bool:
+            return (
+                consumer is not None
+                and consumer.credit > 0
+                and consumer not in history.released_by
+            )
+
+        chosen = self._router.choose(address, delivery)
+        return (
+            chosen
+            if may_have_it(chosen)
+            else next(filter(may_have_it, address.consumers), None)
+        )
+
+    def scatter(self, consumer: Consumer) -> None:
+        """A consumer has left: what waited for it alone is offered to the others."""
+        for delivery in list(consumer.queue):
+            self._unshelve(delivery)
+            self._router.route(delivery)
+
+    # -- offering again ----------------------------------------------------------------------------------------------------
+
+    def something_changed(self, address: Address) -> None:
+        """What is held for this address may find a consumer now."""
+        if not address.changed:
+            address.changed = True
+            self._changed.append(address)
+
+    def credit_came(self, consumer: Consumer, address: Address) -> None:
+        """A consumer has more credit than before."""
+        if address.held or address.returned:
+            self.something_changed(address)
+        if consumer.queue:
+            self._served[consumer] = None
+
+    def offer(self) -> None:
+        """Offer what is held wherever something has changed."""
+        while self._changed or self._served:
+            served, self._served = self._served, {}
+            for consumer in served:
+                while consumer.queue and consumer.credit > 0:
+                    self._send(next(iter(consumer.queue)), consumer)
+            changed, self._changed = self._changed, []
+            for address in changed:
+                address.changed = False
+                self._offer_returned_of(address)
+                self._offer_held(address)
+
+    def _offer_returned_of(self, address: Address) -> None:
+        for delivery in list(address.returned):
+            if address.free <= 0:
+                return
+            self._unshelve(delivery)
+            self._offer_returned(delivery)
+
+    def _offer_held(self, address: Address) -> None:
+        while address.held and address.free > 0:
+            if not self._place(next(iter(address.held))):
+                self._look_behind(address)
+                return
+
+    def _look_behind(self, address: Address) -> None:
+        """The policy declines the first, although there is credit. It may take one behind it, but none that would
+        overtake another of its own producer."""
+        declined: set[Producer | None] = set()
+        for delivery in list(address.held):
+            if address.free <= 0:
+                return
+            if delivery.producer in declined or not self._place(delivery):
+                declined.add(delivery.producer)
+
+    def _place(self, delivery: Delivery) -> bool:
+        """Find a consumer for what is on `Address.held`. Returns False if it stays there."""
+        try:
+            consumer = self._router.choose(delivery.destination, delivery)
+        except Malformed as error:
+            self._unshelve(delivery)
+            return self.refuse(delivery, error)
+        if consumer is None:
+            return False
+        if consumer.credit > 0 and not consumer.queue:
+            self._send(delivery, consumer)
+        else:
+            self._unshelve(delivery)
+            self.hold(delivery, consumer.queue)
+        return True
+
+    def _send(self, delivery: Delivery, consumer: Consumer) -> None:
+        self._unshelve(delivery)
+        self._leave(delivery)
+        self._router.send(consumer, delivery, delivery.destination)

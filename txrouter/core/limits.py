@@ -1,0 +1,42 @@
+"""What the router bounds, with defaults that survive a hostile client. One value, handed in at the start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every limit of the router. Sizes are in bytes, times in seconds."""
+
+    # credit and deliveries
+    link_capacity: int = 250
+    """The most credit one producer is given."""
+    max_in_flight: int = 1_000
+    """The most unsettled deliveries one consumer is sent, however much credit it grants."""
+    max_unsettled: int = 5_000
+    """The most unsettled deliveries one producer link may have."""
+    max_message_size: int = 0
+    """The largest message accepted; 0 for no limit."""
+    max_held_size: int = 1 << 20
+    """The most bytes one producer may have read into the router for deliveries that let others pass."""
+
+    # connections
+    max_connections: int = 0
+    """The most connections a listener has at a time; 0 for no limit but the process's."""
+    max_sessions: int = 64
+    """The most sessions of one connection."""
+    max_links: int = 256
+    """The most links of one session."""
+    max_frame_size: int = 65_536
+    """The largest frame accepted."""
+    session_window: int = 8 << 20
+    """The most bytes a session may send ahead of what the router has forwarded."""
+    handshake_timeout: float = 10.0
+    """From the connection's first moment to its Open."""
+    idle_timeout: float = 16.0
+    """Silence after which a connection is closed; half of it is announced to the peer."""
+    write_timeout: float = 30.0
+    """How long a peer may read nothing while something is to be written to it."""

@@ -1,0 +1,177 @@
+"""What attaches to the router: producers and consumers; and the addresses they attach to.
+
+Only `txrouter.core.router` changes what is in here. The wire subclasses `Producer` and `Consumer`, so that a message
+passes from link to link without a look-up; the methods that it fills in are all that the core ever asks of it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import implementer
+
+from txrouter.interfaces import (
+    ICapacityWatcher,
+    IConsumer,
+    ICreditWatcher,
+    IDeliveryWatcher,
+    IProducer,
+)
+
+if TYPE_CHECKING:
+    from txrouter.core.deliveries import Delivery
+
+__all__ = ["Address", "Consumer", "Producer"]
+
+
+@implementer(IProducer)
+class Producer:
+    """An incoming link. `address` is None for an anonymous producer, whose every message says where it goes."""
+
+    __slots__ = (
+        "address",
+        "container",
+        "credit",
+        "draining",
+        "held",
+        "hungry",
+        "id",
+        "properties",
+        "throttled",
+        "unsettled",
+    )
+
+    def __init__(
+        self, id: str, container: str, properties: Mapping[str, object]
+    ) -> None:
+        self.id = id
+        self.container = container
+        self.properties = properties
+        self.address: Address | None = None
+        self.credit = 0
+        """What it was granted and has not used up by a delivery that has left the router."""
+        self.held = 0
+        """How many of its deliveries the router holds."""
+        self.hungry = False
+        self.throttled = False
+        self.draining = False
+        self.unsettled: dict[Hashable, Delivery] = {}
+        """Its deliveries that are not over, held or in flight, by the wire's handle for them."""
+
+    def grant(self, credit: int) -> None:
+        """Let it send `credit` messages more."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """Ask it to use its credit now, or give it back (which the wire reports by `Router.drained`)."""
+        raise NotImplementedError
+
+    def overdrawn(self) -> None:
+        """It sent more than it had credit for: end it."""
+        raise NotImplementedError
+
+
+@implementer(IConsumer)
+class Consumer:
+    """An outgoing link."""
+
+    __slots__ = (
+        "address",
+        "capacity",
+        "container",
+        "cost",
+        "credit",
+        "id",
+        "in_flight",
+        "properties",
+        "queue",
+        "suspended",
+        "unsettled",
+        "withheld",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        container: str,
+        properties: Mapping[str, object],
+        capacity: float = 1.0,
+        cost: int = 0,
+    ) -> None:
+        self.id = id
+        self.container = container
+        self.properties = properties
+        self.capacity = capacity
+        self.cost = cost
+        self.address: Address | None = None
+        self.credit = 0
+        self.withheld = 0
+        """Credit that it granted and that is not used for now: it is suspended, or has all it may have in flight."""
+        self.suspended = False
+        self.in_flight = 0
+        self.queue: OrderedDict[Delivery, None] = OrderedDict()
+        self.unsettled: dict[Hashable, Delivery] = {}
+        """What is in flight to it, by the wire's handle for it."""
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries wait for this consumer and no other."""
+        return len(self.queue)
+
+    def send(self, delivery: Delivery) -> None:
+        """Take the message. Its first bytes may be written at once, the rest as they come."""
+        raise NotImplementedError
+
+
+class Address:
+    """An address that somebody is attached to: its producers, its consumers, and the policy between them."""
+
+    __slots__ = (
+        "capacity_changed",
+        "changed",
+        "consumers",
+        "credit_changed",
+        "free",
+        "held",
+        "name",
+        "policy",
+        "producers",
+        "returned",
+        "select",
+        "sent",
+        "settled",
+    )
+
+    def __init__(self, name: str, policy: Any) -> None:
+        self.name = name
+        self.producers: dict[Producer, None] = {}
+        self.consumers: dict[Consumer, None] = {}
+        self.free = 0
+        """The sum of the consumers' credit."""
+        self.held: OrderedDict[Delivery, None] = OrderedDict()
+        """Deliveries that wait for any consumer, in the order they came."""
+        self.returned: OrderedDict[Delivery, None] = OrderedDict()
+        """Deliveries that a consumer released, and that wait for one that has not."""
+        self.changed = False
+        """Something changed that may let a held delivery go; they are offered again at the end of the turn."""
+        self.use(policy)
+
+    def use(self, policy: Any) -> None:
+        """Take this policy, and look up once what it wants to be told."""
+        self.policy = policy
+        self.select: Callable[[Delivery], Consumer | None] = policy.select
+        watches_deliveries = IDeliveryWatcher.providedBy(policy)
+        self.sent: Callable[[Consumer, Delivery], None] | None = (
+            policy.sent if watches_deliveries else None
+        )
+        self.settled: Callable[[Consumer, Delivery, str, float], None] | None = (
+            policy.settled if watches_deliveries else None
+        )
+        self.credit_changed: Callable[[Consumer, int], None] | None = (
+            policy.credit_changed if ICreditWatcher.providedBy(policy) else None
+        )
+        self.capacity_changed: Callable[[Consumer], None] | None = (
+            policy.capacity_changed if ICapacityWatcher.providedBy(policy) else None
+        )

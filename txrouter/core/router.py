@@ -1,0 +1,434 @@
+"""The router: links, credit, and the way of a delivery that finds its consumer at once.
+
+The wire calls in: a link attached or left, a message arrived, credit came, a consumer settled, a turn of the reactor
+ended. The router decides and calls out, by the methods that `Producer`, `Consumer` and `Delivery` leave to the wire.
+What the policies are told is told after the numbers have become what they are.
+
+Where a delivery can be:
+
+    arrived ──▶ in flight ──▶ over
+       │           │  ▲
+       ▼           ▼  │
+      held ───────────┘            (`txrouter.core.holding`)
+
+Only this module and `holding` change anything in the core.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from txrouter.core import credit as flow
+from txrouter.core.addresses import AddressTable, normalise
+from txrouter.core.deliveries import Delivery, Malformed
+from txrouter.core.holding import Holding
+from txrouter.core.limits import Limits
+from txrouter.core.links import Address, Consumer, Producer
+from txrouter.core.outcomes import LOST, RELEASED, SETTLED, Outcome
+
+__all__ = ["PolicyError", "Report", "Router"]
+
+Report = Callable[[str, dict[str, object]], None]
+
+
+class PolicyError(Exception):
+    """A policy returned what is not a consumer of its address."""
+
+
+def _nobody(_delivery: Delivery) -> None:
+    """What is selected once the router is being stopped."""
+    return None
+
+
+class Router:
+    """Producers, consumers, and what passes between them.
+
+    :param id: the router's id, unique in its network.
+    :param table: which distribution an address has.
+    :param limits: what is bounded.
+    :param seed: the source of all chance: the same seed and the same events give the same choices.
+    :param report: told of what an operator should hear of: a name, and fields.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        table: AddressTable,
+        limits: Limits | None = None,
+        *,
+        seed: int = 0,
+        report: Report | None = None,
+    ) -> None:
+        self.id = id
+        self.table = table
+        self.limits = limits or Limits()
+        self.seed = seed
+        self.report = report or (lambda _event, _fields: None)
+        self.now = 0.0
+        """Seconds on the wire's monotonic clock, as of the read or the timer that is being served."""
+        self.stopping = False
+        self.addresses: dict[str, Address] = {}
+        """Those that somebody is attached to, by their normalised names."""
+        self.counters: Counter[str] = Counter()
+        """How often each thing happened that is not the plain way of a message or a link."""
+        self.holding = Holding(self)
+        self._here = f"_topo/0/{id}/"
+        self._low = self.limits.link_capacity // 2
+        self._hungry: list[Producer] = []
+
+    # -- addresses and links -------------------------------------------------------------------------------------------
+
+    def resolve(self, name: str) -> str:
+        """The address on this router that a normalised name means: `_topo/0/<this router>/x` is `x`."""
+        return name.removeprefix(self._here)
+
+    def _address(self, name: str) -> Address:
+        found = self.addresses.get(name)
+        if found is None:
+            distribution: Any = self.table.find(name)
+            policy = distribution.factory.build(
+                distribution.options, random.Random(f"{self.seed}/{name}")
+            )
+            found = self.addresses[name] = Address(name, policy)
+        return found
+
+    def _forget_if_unused(self, address: Address) -> None:
+        if (
+            not address.producers
+            and not address.consumers
+            and self.addresses.get(address.name) is address
+        ):
+            del self.addresses[address.name]
+
+    def attach_producer(self, producer: Producer, name: str | None) -> None:
+        """A producer attached, to the address of that name or, with None, to each that its messages say."""
+        if name is not None:
+            address = self._address(name)
+            producer.address = address
+            address.producers[producer] = None
+        self.make_hungry(producer)
+
+    def detach_producer(self, producer: Producer) -> None:
+        """A producer's link or connection is gone: what it has in flight is settled for the consumers, and what is held
+        of it is dropped."""
+        for delivery in list(producer.unsettled.values()):
+            self.abandon(delivery)
+        address = producer.address
+        if address is not None:
+            producer.address = None
+            del address.producers[producer]
+            self._forget_if_unused(address)
+
+    def attach_consumer(self, consumer: Consumer, name: str) -> None:
+        """A consumer attached. It has no credit yet."""
+        address = self._address(name)
+        consumer.address = address
+        first = not address.consumers
+        address.consumers[consumer] = None
+        self._tell(address, address.policy.add, consumer)
+        if first:
+            for producer in address.producers:
+                producer.draining = False
+                self.make_hungry(producer)
+        self.holding.something_changed(address)
+
+    def detach_consumer(self, consumer: Consumer) -> None:
+        """A consumer's link or connection is gone. What it may have seen is MODIFIED (delivery-failed) for the
+        producer; the rest goes to another, or is RELEASED where there is none."""
+        address = consumer.address
+        if address is None:
+            return
+        del address.consumers[consumer]
+        address.free -= consumer.credit
+        self._tell(address, address.policy.remove, consumer)
+        consumer.address = None
+        for delivery in list(consumer.unsettled.values()):
+            if not delivery.was_sent() and delivery.can_be_resent():
+                delivery.recall()
+                self.holding.offer_again(delivery)
+            else:
+                if delivery.presettled:
+                    self.counters["dropped"] += 1
+                self.finish(delivery, LOST)
+        self.holding.scatter(consumer)
+        if not address.consumers:
+            self.holding.turn_away_all(address)
+            self._take_credit_back(address)
+            self._forget_if_unused(address)
+
+    def set_capacity(self, consumer: Consumer, capacity: float) -> None:
+        """A consumer's capacity is another from now on."""
+        consumer.capacity = capacity
+        address = consumer.address
+        if address is not None and address.capacity_changed is not None:
+            self._tell(address, address.capacity_changed, consumer)
+
+    # -- deliveries: the hot path ----------------------------------------------------------------------------------------
+
+    def route(self, delivery: Delivery) -> bool:
+        """A message arrived. Returns False if it is held: then it stays in the wire's hands until it is sent.
+
+        `choose` and `send` are written out here: this runs for every message.
+        """
+        address = delivery.destination
+        if address.held and self.holding.must_queue(delivery):
+            return self.holding.hold(delivery, address.held)
+        try:
+            consumer = address.select(delivery)
+            if consumer not in address.consumers and consumer is not None:
+                raise PolicyError(
+                    f"it selected {consumer!r}, which is no consumer of the address"
+                )
+        except Malformed as error:
+            return self.holding.refuse(delivery, error)
+        except Exception as error:
+            consumer = self._choose_instead(address, error)
+        if consumer is None:
+            if address.consumers and not self.stopping:
+                return self.holding.hold(delivery, address.held)
+            return self.holding.turn_away(delivery, RELEASED)
+        if consumer.credit <= 0 or consumer.queue:
+            return self.holding.hold(delivery, consumer.queue)
+        producer = delivery.producer
+        if producer is not None:
+            producer.credit -= 1
+            if producer.credit <= self._low and not producer.hungry:
+                self.make_hungry(producer)
+        consumer.credit -= 1
+        address.free -= 1
+        delivery.consumer = consumer
+        if not delivery.presettled:
+            consumer.in_flight += 1
+        sent = address.sent
+        if sent is not None:
+            delivery.sent_at = self.now
+            try:
+                sent(consumer, delivery)
+            except Exception as error:
+                self._policy_failed(address, error)
+        if consumer.withheld and consumer.credit == 0:
+            self._use_withheld(consumer)
+        consumer.send(delivery)
+        return True
+
+    def route_by_name(self, delivery: Delivery) -> bool:
+        """A message of an anonymous producer arrived: its `to` says where it goes. Otherwise as `route`."""
+        try:
+            to = delivery.field("to")
+            address = (
+                self.addresses.get(self.resolve(normalise(to)))
+                if isinstance(to, str)
+                else None
+            )
+        except Malformed as error:
+            return self.holding.refuse(delivery, error)
+        except ValueError:
+            address = None
+        if address is None or not address.consumers:
+            return self.holding.turn_away(delivery, RELEASED)
+        delivery.destination = address
+        return self.route(delivery)
+
+    def choose(self, address: Address, delivery: Delivery) -> Consumer | None:
+        """Ask the policy; whatever it does, the answer is a consumer of the address, or None.
+
+        :raise Malformed: the message could not be read where the policy wanted to look.
+        """
+        try:
+            consumer = address.select(delivery)
+            if consumer not in address.consumers and consumer is not None:
+                raise PolicyError(
+                    f"it selected {consumer!r}, which is no consumer of the address"
+                )
+            return consumer
+        except Malformed:
+            raise
+        except Exception as error:
+            return self._choose_instead(address, error)
+
+    def _choose_instead(self, address: Address, error: Exception) -> Consumer | None:
+        self._policy_failed(address, error)
+        return next((each for each in address.consumers if each.credit > 0), None)
+
+    def send(self, consumer: Consumer, delivery: Delivery, address: Address) -> None:
+        """Send a delivery to a consumer with credit."""
+        consumer.credit -= 1
+        address.free -= 1
+        delivery.consumer = consumer
+        if not delivery.presettled:
+            consumer.in_flight += 1
+        sent = address.sent
+        if sent is not None:
+            delivery.sent_at = self.now
+            try:
+                sent(consumer, delivery)
+            except Exception as error:
+                self._policy_failed(address, error)
+        if consumer.withheld and consumer.credit == 0:
+            self._use_withheld(consumer)
+        consumer.send(delivery)
+
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        """A delivery in flight is over for its consumer."""
+        consumer = delivery.consumer
+        address = delivery.destination
+        consumer.in_flight -= 1  # type: ignore[union-attr]  # in flight means that it has one
+        settled = address.settled
+        if settled is not None:
+            try:
+                settled(consumer, delivery, outcome.state, self.now - delivery.sent_at)  # type: ignore[arg-type]
+            except Exception as error:
+                self._policy_failed(address, error)
+        if consumer.withheld:  # type: ignore[union-attr]
+            self._use_withheld(consumer)  # type: ignore[arg-type]
+        if address.held:
+            self.holding.something_changed(address)
+        if outcome.asks_for_another:
+            self.holding.released(delivery, outcome)
+            return
+        producer = delivery.producer
+        delivery.finish(outcome)
+        if producer is not None and producer.throttled:
+            self.make_hungry(producer)
+
+    def abandon(self, delivery: Delivery, outcome: Outcome = SETTLED) -> None:
+        """A delivery ends from its producer's side: settled by the producer itself, gone with its link, or refused."""
+        if delivery.consumer is not None and not delivery.presettled:
+            self.settle(delivery, outcome)
+            return
+        if delivery.shelf is not None:
+            self.holding.drop(delivery)
+        self.finish(delivery, outcome)
+
+    def finish(self, delivery: Delivery, outcome: Outcome) -> None:
+        """A delivery is over."""
+        producer = delivery.producer
+        delivery.finish(outcome)
+        if producer is not None and producer.throttled:
+            self.make_hungry(producer)
+
+    # -- credit ----------------------------------------------------------------------------------------------------------
+
+    def credit(self, consumer: Consumer, granted: int) -> None:
+        """The consumer's credit is now `granted`, as its link says."""
+        usable = (
+            0
+            if consumer.suspended
+            else flow.usable(granted, consumer.in_flight, self.limits.max_in_flight)
+        )
+        consumer.withheld = granted - usable
+        delta = usable - consumer.credit
+        address = consumer.address
+        if not delta or address is None:
+            return
+        consumer.credit = usable
+        address.free += delta
+        if address.credit_changed is not None:
+            self._tell(address, address.credit_changed, consumer, delta)
+        if delta > 0:
+            self.holding.credit_came(consumer, address)
+
+    def _use_withheld(self, consumer: Consumer) -> None:
+        self.credit(consumer, consumer.credit + consumer.withheld)
+
+    def suspend(self, consumer: Consumer) -> None:
+        """Send the consumer nothing for now: its connection can take no more, or it is busy with a long message."""
+        consumer.suspended = True
+        self._use_withheld(consumer)
+
+    def resume(self, consumer: Consumer) -> None:
+        """The end of `suspend`."""
+        consumer.suspended = False
+        self._use_withheld(consumer)
+
+    def drained(self, producer: Producer, credit: int) -> None:
+        """A producer has given back `credit`."""
+        producer.draining = False
+        producer.credit -= credit
+        self.make_hungry(producer)
+
+    def left(self, producer: Producer) -> None:
+        """A delivery that was held has left the router: its producer may send another."""
+        producer.credit -= 1
+        self.make_hungry(producer)
+
+    def make_hungry(self, producer: Producer) -> None:
+        """See at the end of the turn whether it is to have credit."""
+        if not producer.hungry:
+            producer.hungry = True
+            self._hungry.append(producer)
+
+    def _feed(self, producer: Producer) -> None:
+        address = producer.address
+        limits = self.limits
+        if producer.credit < 0:
+            producer.overdrawn()
+            return
+        if producer.draining or self.stopping:
+            target = 0
+        elif address is None:
+            target = limits.link_capacity
+        else:
+            target = (
+                min(limits.link_capacity, address.free + flow.BACKLOG)
+                if address.consumers
+                else 0
+            )
+        unsettled = len(producer.unsettled)
+        producer.throttled = unsettled + target > limits.max_unsettled
+        granted = flow.refill(producer.credit, target, unsettled, limits.max_unsettled)
+        if granted:
+            producer.credit += granted
+            producer.grant(granted)
+
+    def _take_credit_back(self, address: Address) -> None:
+        for producer in address.producers:
+            if producer.credit > 0 and not producer.draining:
+                producer.draining = True
+                producer.drain()
+
+    # -- turns, and the end ------------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """A turn of the reactor is over: offer what is held where something changed, and grant what was used up."""
+        self.holding.offer()
+        hungry, self._hungry = self._hungry, []
+        for producer in hungry:
+            producer.hungry = False
+            self._feed(producer)
+
+    def stop(self) -> None:
+        """Take nothing new: what is held is RELEASED, and so is what still comes. What is in flight may be settled."""
+        self.stopping = True
+        for address in self.addresses.values():
+            address.select = _nobody
+            self.holding.turn_away_all(address)
+            self._take_credit_back(address)
+
+    def in_flight(self) -> int:
+        """How many deliveries are sent and not settled."""
+        return sum(
+            consumer.in_flight
+            for address in self.addresses.values()
+            for consumer in address.consumers
+        )
+
+    # -- policies that fail --------------------------------------------------------------------------------------------------
+
+    def _tell(
+        self, address: Address, call: Callable[..., object], *arguments: object
+    ) -> None:
+        try:
+            call(*arguments)
+        except Exception as error:
+            self._policy_failed(address, error)
+
+    def _policy_failed(self, address: Address, error: Exception) -> None:
+        self.counters["policy_errors"] += 1
+        self.report(
+            "policy failed",
+            {"address": address.name, "policy": address.policy, "error": error},
+        )

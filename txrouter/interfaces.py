@@ -1,0 +1,165 @@
+"""Every interface of txrouter: what a distribution policy sees, what it may be told, and what names it.
+
+This is the only module of txrouter that a policy needs. A policy is asked one question, `IDistributionPolicy.select`;
+whatever else it wants to know it says by declaring more of the interfaces below, which are looked up once, when it
+is built. Everything is called from one thread. A policy does no I/O, reads no clock and draws random numbers only
+from the generator it is given: so the same choices follow from the same events, in the router, in tests and in a
+simulation.
+"""
+
+from __future__ import annotations
+
+from zope.interface import Attribute, Interface
+
+__all__ = [
+    "ICapacityWatcher",
+    "IConsumer",
+    "ICreditWatcher",
+    "IDelivery",
+    "IDeliveryWatcher",
+    "IDescribed",
+    "IDistributionPolicy",
+    "IDistributionPolicyFactory",
+    "IProducer",
+]
+
+
+class IProducer(Interface):
+    """A client that sends: an incoming link. Read-only."""
+
+    id = Attribute("str: unique in this router for the life of the link.")
+    container = Attribute("str: the container id its connection gave in Open.")
+    properties = Attribute(
+        "Mapping[str, object]: the link properties the client gave at attach."
+    )
+
+
+class IConsumer(Interface):
+    """A client that receives: an outgoing link; one instance of a service. Read-only; the router keeps the numbers."""
+
+    id = Attribute("str: unique in this router for the life of the link.")
+    container = Attribute("str: the container id its connection gave in Open.")
+    properties = Attribute(
+        "Mapping[str, object]: the link properties the client gave at attach."
+    )
+    credit = Attribute("int: how many deliveries may be sent to it right now.")
+    in_flight = Attribute(
+        "int: unsettled deliveries sent to it that it has not settled yet."
+    )
+    waiting = Attribute(
+        "int: deliveries that wait in the router for this consumer and no other."
+    )
+    capacity = Attribute(
+        "float: how much it takes relative to others, above 0; 1.0 if it does not say and nothing is configured."
+    )
+    cost = Attribute(
+        "int: what it costs to reach it: 0 for a consumer attached to this router."
+    )
+
+
+class IDelivery(Interface):
+    """One message on its way through the router, as a policy may see it. Read-only.
+
+    The fields of the message are read when they are first asked for, no further than needed: a policy that asks for
+    none costs nothing. Only what lies in the first 64 KiB of a message can be seen.
+    """
+
+    address = Attribute(
+        "str: the address it was sent to, in the form the router looks addresses up by."
+    )
+    producer = Attribute("IProducer: who sent it; None once that link is gone.")
+    presettled = Attribute(
+        "bool: the producer asked for no acknowledgement; such a delivery is never in flight."
+    )
+
+    def field(name: str) -> object:
+        """A field of the message's header or properties section.
+
+        :param name: as AMQP 1.0 names it, with `_` for `-`: `durable`, `priority`, `ttl`, `first_acquirer`,
+            `delivery_count`, `message_id`, `user_id`, `to`, `subject`, `reply_to`, `correlation_id`, `content_type`,
+            `content_encoding`, `absolute_expiry_time`, `creation_time`, `group_id`, `group_sequence`,
+            `reply_to_group_id`.
+        :return: its value (str, int, bool, bytes or uuid.UUID), or None where the message does not have it.
+        :raise KeyError: there is no field of that name in AMQP 1.0.
+        """
+
+    def application_property(name: str) -> object:
+        """An entry of the message's application-properties section, or None where there is none of that name."""
+
+
+class IDistributionPolicy(Interface):
+    """Decides which consumer of one address gets each message. One instance per address."""
+
+    def add(consumer: IConsumer) -> None:
+        """A consumer attached. It may have credit already."""
+
+    def remove(consumer: IConsumer) -> None:
+        """A consumer left. It must not be selected any more. Its numbers are as they were before it left."""
+
+    def select(delivery: IDelivery) -> IConsumer | None:
+        """Choose who gets `delivery`. It is called for every message: O(log n) in the number of consumers, or better.
+
+        :return: a consumer with credit: the delivery goes there now. A consumer without credit: the delivery waits
+            for that one. None: it is held, and offered again when credit, a consumer or a settlement arrives.
+
+        The choice is not always carried out: a consumer that has released this very delivery before is passed over.
+        What was really sent is told to an `IDeliveryWatcher`. A policy that raises, or returns what is no consumer of
+        its address, is counted and logged, and the first consumer with credit is used instead.
+        """
+
+
+class ICreditWatcher(Interface):
+    """Optional facet of a policy: hears when a consumer's credit changes for any reason other than a send."""
+
+    def credit_changed(consumer: IConsumer, delta: int) -> None:
+        """`consumer.credit` has just become what it is now, by `delta`: it gave credit, drained, or its connection
+        can take no more for the time being (credit 0), or can again."""
+
+
+class IDeliveryWatcher(Interface):
+    """Optional facet of a policy: hears what is sent and what becomes of it."""
+
+    def sent(consumer: IConsumer, delivery: IDelivery) -> None:
+        """`delivery` goes to `consumer`; its credit is one less and, unless pre-settled, its in_flight one more."""
+
+    def settled(
+        consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float
+    ) -> None:
+        """An unsettled delivery that was sent is over; `consumer.in_flight` is one less already.
+
+        :param outcome: `accepted`, `rejected`, `released` or `modified`, as the consumer said; `settled` where it, or
+            the producer, settled without an outcome; `lost` where the consumer's link or connection went away.
+        :param seconds: since it was sent.
+        """
+
+
+class ICapacityWatcher(Interface):
+    """Optional facet of a policy: hears when a consumer's capacity changes while it is attached."""
+
+    def capacity_changed(consumer: IConsumer) -> None:
+        """`consumer.capacity` has just become what it is now."""
+
+
+class IDescribed(Interface):
+    """Optional facet of a policy: can say what it is doing, for people."""
+
+    def describe() -> dict[str, object]:
+        """Its state in plain JSON-able values. Not called on the path of a message."""
+
+
+class IDistributionPolicyFactory(Interface):
+    """Builds a policy for an address. Stateless. What an entry point of the group `txrouter.distribution` names."""
+
+    name = Attribute("str: the name it goes by in a config, lower case with hyphens.")
+    summary = Attribute("str: one line for people.")
+    options = Attribute(
+        "type: a dataclass; a config's option table is validated against its fields and their types."
+    )
+
+    def build(options: object, random: object) -> IDistributionPolicy:
+        """A new policy.
+
+        :param options: an instance of `self.options`.
+        :param random: a `random.Random`, seeded by the router: the only source of chance it may use.
+        :raise ValueError: the options contradict each other; the message says how.
+        """

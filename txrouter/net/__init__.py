@@ -1,0 +1,1 @@
+"""Twisted: protocols, services and timers around `txrouter.amqp`. Thin."""

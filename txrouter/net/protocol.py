@@ -1,0 +1,209 @@
+"""A client's connection, as Twisted sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import tcp
+from twisted.internet.interfaces import IPullProducer, IPushProducer, ITCPTransport
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from txrouter.amqp.connection import Connection
+from txrouter.amqp.sasl import Negotiation
+
+if TYPE_CHECKING:
+    from txrouter.amqp.turn import Turn
+    from txrouter.core.router import Router
+
+__all__ = ["RouterFactory", "RouterProtocol"]
+
+
+@implementer(IPushProducer, IPullProducer)
+class RouterProtocol(Protocol):
+    """SASL first, if the client wants it, and AMQP behind it.
+
+    On a bare socket, what is to be written is tried at once: arming the writer and waiting for the poll would double
+    the system calls of a message. What the socket does not take is left to the transport, and the connection is blocked
+    until it has gone. Behind TLS, and on any other transport, everything is left to the transport.
+    """
+
+    factory: RouterFactory
+
+    def __init__(self, factory: RouterFactory, name: str) -> None:
+        self.factory = factory
+        self.name = name
+        self.connection: Connection | None = None
+        self._negotiation: Negotiation | None = Negotiation(
+            allow_bare=factory.allow_bare
+        )
+        self._began = 0.0
+        self._closing = False
+        self._full = False
+        self._try_write: Any = None
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+        bare = isinstance(transport, tcp.Connection) and not getattr(
+            transport, "TLS", False
+        )
+        if bare:
+            self._try_write = transport.writeSomeData
+        # a pull producer is asked for more whenever the buffer has run empty: just what `write` below waits for
+        transport.registerProducer(self, not bare)
+        self._began = self.factory.turn.clock()
+        self.factory.joined(self)
+
+    # -- bytes in -----------------------------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        negotiation = self._negotiation
+        if negotiation is not None:
+            data = self._negotiate(negotiation, data)
+            if not data:
+                return
+        connection = self.connection
+        if connection is not None:
+            connection.receive(data)
+
+    def _negotiate(self, negotiation: Negotiation, data: bytes) -> bytes:
+        answer = negotiation.receive(data)
+        if answer:
+            self.write(memoryview(answer))
+        if negotiation.state == "failed":
+            self.factory.refused(self, negotiation.failure)
+            self.lose()
+        if negotiation.state != "done":
+            return b""
+        self._negotiation = None
+        factory = self.factory
+        self.connection = Connection(factory.router, factory.turn, self, self.name)
+        self.connection.blocked = self._full
+        # from here on a call less for every read
+        self.dataReceived = self.connection.receive  # type: ignore[method-assign]
+        return negotiation.remainder
+
+    # -- bytes out: the Wire of a connection ----------------------------------------------------------------------------
+
+    def write(self, data: memoryview) -> int:
+        """As `txrouter.amqp.connection.Wire` says."""
+        transport: Any = self.transport
+        if self._try_write is None:
+            transport.write(bytes(data))
+            # pauseProducing() may have been called from there
+            return 0 if self._full else len(data)
+        if self._full:
+            transport.write(bytes(data))
+            return 0
+        taken = self._try_write(data)
+        if taken.__class__ is not int:
+            # the socket is dead; the reactor is to find that out in its own time, not in the middle of a flush
+            transport.abortConnection()
+            return len(data)
+        if taken < len(data):
+            self._full = True
+            transport.write(bytes(data[taken:]))
+        return int(taken)
+
+    def lose(self) -> None:
+        """Close, after what was written."""
+        if not self._closing:
+            self._closing = True
+            transport: Any = self.transport
+            # a registered pull producer would keep loseConnection() from ever finishing
+            transport.unregisterProducer()
+            transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close at once."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    # -- flow: the producer of a transport --------------------------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        self._full = True
+
+    def resumeProducing(self) -> None:
+        if self._full:
+            self._full = False
+            if self.connection is not None:
+                self.connection.unblock()
+
+    def stopProducing(self) -> None:
+        pass
+
+    # -- time and endings ---------------------------------------------------------------------------------------------------
+
+    def beat(self, now: float) -> None:
+        """See to deadlines."""
+        if self.connection is not None:
+            self.connection.beat(now)
+        elif now - self._began > self.factory.router.limits.handshake_timeout:
+            self.factory.router.counters["handshake_timeouts"] += 1
+            self.abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.factory.left(self)
+        connection = self.connection
+        if connection is not None:
+            self.connection = None
+            connection.lose()
+        # the methods that were put on the instance would keep it, and all that hangs on it, until the next full collection
+        self.__dict__.pop("dataReceived", None)
+        self._try_write = None
+
+
+class RouterFactory(Factory):
+    """The connections of one listener."""
+
+    noisy = False
+
+    def __init__(
+        self, router: Router, turn: Turn, name: str, *, allow_bare: bool = True
+    ) -> None:
+        self.router = router
+        self.turn = turn
+        self.name = name
+        self.allow_bare = allow_bare
+        self.protocols: dict[RouterProtocol, None] = {}
+        self._count = 0
+
+    def buildProtocol(self, addr: Any) -> RouterProtocol | None:
+        limit = self.router.limits.max_connections
+        if limit and len(self.protocols) >= limit:
+            self.router.counters["refused_connections"] += 1
+            return None
+        self._count += 1
+        return RouterProtocol(self, f"{self.name}/{self._count}")
+
+    def joined(self, protocol: RouterProtocol) -> None:
+        """A connection is there."""
+        self.protocols[protocol] = None
+
+    def left(self, protocol: RouterProtocol) -> None:
+        """A connection is lost."""
+        self.protocols.pop(protocol, None)
+
+    def refused(self, protocol: RouterProtocol, why: str) -> None:
+        """A client did not get as far as AMQP."""
+        self.router.counters["refused_handshakes"] += 1
+        self.router.report(
+            "handshake refused", {"connection": protocol.name, "error": why}
+        )
+
+    def beat(self, now: float) -> None:
+        """See to every connection's deadlines."""
+        for protocol in list(self.protocols):
+            protocol.beat(now)
+
+    def close(self) -> None:
+        """Close every connection in order."""
+        for protocol in list(self.protocols):
+            if protocol.connection is not None:
+                protocol.connection.close()
+            else:
+                protocol.lose()

@@ -1,0 +1,93 @@
+"""Ending turns: the one place that knows how a reactor can be made to call back before it polls again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.interfaces import IReactorTime
+
+from txrouter.amqp.turn import Turn
+from txrouter.core.router import Router
+
+__all__ = ["Pacemaker"]
+
+BEAT = 0.25
+"""Seconds between looks at every connection's deadlines."""
+
+
+class Pacemaker:
+    """Drives a router's time: ends its turns, expires what is held, and beats for its connections.
+
+    :param beat: called with the time, several times a second, while it runs.
+    """
+
+    def __init__(
+        self, router: Router, reactor: Any, beat: Callable[[float], None]
+    ) -> None:
+        self._router = router
+        self._reactor = reactor
+        self._clock: IReactorTime = reactor
+        self._beat = beat
+        self._beating: Any = None
+        self._expiring: Any = None
+        self._ending: Any = None
+        self.turn = Turn(router, self._scheduler(), self._clock.seconds)
+
+    def _scheduler(self) -> Callable[[], None]:
+        # What is in this queue runs before the reactor polls again. reactor.callFromThread() would also write a byte
+        # to wake the poll up, and callLater() costs more than a message does; neither is needed in the reactor's thread.
+        if isinstance(self._reactor, ReactorBase) and hasattr(
+            self._reactor, "threadCallQueue"
+        ):
+            queue = self._reactor.threadCallQueue
+            entry = (self._end, (), {})
+            return lambda: queue.append(entry)
+        return self._later
+
+    def _later(self) -> None:
+        if self._ending is None:
+            self._ending = self._clock.callLater(0, self._end_later)
+
+    def _end_later(self) -> None:
+        self._ending = None
+        self._end()
+
+    def _end(self) -> None:
+        self.turn.end()
+        deadline = self._router.holding.next_deadline()
+        if deadline is not None:
+            self._expire_at(deadline)
+
+    def _expire_at(self, deadline: float) -> None:
+        call = self._expiring
+        if call is not None and call.active():
+            if call.getTime() <= deadline:
+                return
+            call.cancel()
+        self._expiring = self._clock.callLater(
+            max(0.0, deadline - self._clock.seconds()), self._expire
+        )
+
+    def _expire(self) -> None:
+        self._router.now = self._clock.seconds()
+        self._router.holding.expire()
+        self._end()  # timers run after the queue of `_scheduler`: nobody else would end this turn before the next poll
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._beating = self._clock.callLater(BEAT, self._tick)
+
+    def _tick(self) -> None:
+        self._beating = self._clock.callLater(BEAT, self._tick)
+        self._router.now = now = self._clock.seconds()
+        self._beat(now)
+        self._end()
+
+    def stop(self) -> None:
+        """Leave no timer behind."""
+        for call in (self._beating, self._expiring, self._ending):
+            if call is not None and call.active():
+                call.cancel()
+        self._beating = self._expiring = self._ending = None

@@ -1,0 +1,144 @@
+"""A router as a Twisted service, for `twistd`, for the command line, and for programs that bring their own application."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Generator
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from txrouter.config import Config
+from txrouter.core.router import Router
+from txrouter.net.protocol import RouterFactory
+from txrouter.net.reports import Reporter
+from txrouter.net.services import ListenerService
+from txrouter.net.turns import Pacemaker
+
+__all__ = ["RouterService", "tune_gc"]
+
+_CHECK_EVERY = 0.05
+"""Seconds between looks at whether everything in flight is settled, while the router is being stopped."""
+_CLOSE_WITHIN = 3.0
+"""Seconds that clients have to answer our close frames."""
+
+
+class RouterService(Service):
+    """A router that listens where its config says.
+
+    `router` is the core: its addresses, consumers and counters may be looked at any time from the reactor's thread.
+    """
+
+    log = Logger(namespace="txrouter")
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        self.config = config
+        self._reactor = reactor
+        self.router = Router(
+            config.router.id,
+            config.table(),
+            config.limits,
+            seed=int.from_bytes(os.urandom(8), "big"),
+            report=Reporter(reactor.seconds),
+        )
+        self._pacemaker = Pacemaker(self.router, reactor, self._beat)
+        self._listeners = [
+            self._listener(number, each) for number, each in enumerate(config.listener)
+        ]
+        self._accepting: Deferred[list[IListeningPort]] | None = None
+
+    def _listener(self, number: int, settings: Any) -> ListenerService:
+        turn = self._pacemaker.turn
+        factory = RouterFactory(
+            self.router, turn, f"listener{number}", allow_bare=settings.allow_bare
+        )
+        return ListenerService(self._reactor, settings.endpoint, factory)
+
+    def _beat(self, now: float) -> None:
+        for listener in self._listeners:
+            listener.factory.beat(now)
+
+    def startService(self) -> None:
+        super().startService()
+        self._pacemaker.start()
+        for listener in self._listeners:
+            listener.startService()
+
+    @inlineCallbacks
+    def when_listening(self) -> Generator[Deferred[Any], Any, list[IListeningPort]]:
+        """Fires with the ports when every listener accepts, and logs that; fails with the first failure to listen."""
+        ports: list[IListeningPort] = yield gatherResults(
+            [listener.when_listening() for listener in self._listeners],
+            consumeErrors=True,
+        )
+        accepts = ", ".join(_where(port) for port in ports)
+        self.log.info(
+            "ready: router {id} accepts on {accepts}",
+            id=self.router.id,
+            accepts=accepts,
+        )
+        return ports
+
+    @inlineCallbacks
+    def stopService(self) -> Generator[Deferred[Any], Any, None]:
+        """Stop in order: no new links, time for what is in flight to be settled, close frames, and then the end."""
+        super().stopService()
+        yield gatherResults(
+            [listener.stopService() for listener in self._listeners], consumeErrors=True
+        )
+        self.router.stop()
+        self._pacemaker.turn.wake()
+        yield self._wait_until(
+            lambda: self.router.in_flight() == 0, self.config.router.stop_timeout
+        )
+        left = self.router.in_flight()
+        if left:
+            self.log.warn(
+                "{left} deliveries were in flight and not settled in time", left=left
+            )
+        for listener in self._listeners:
+            listener.factory.close()
+        yield self._wait_until(lambda: not self._connections(), _CLOSE_WITHIN)
+        for protocol in self._connections():
+            protocol.abort()
+        yield self._wait_until(lambda: not self._connections(), _CLOSE_WITHIN)
+        self._pacemaker.stop()
+        self.log.info("stopped: router {id}", id=self.router.id)
+
+    def _connections(self) -> list[Any]:
+        return [
+            protocol
+            for listener in self._listeners
+            for protocol in listener.factory.protocols
+        ]
+
+    @inlineCallbacks
+    def _wait_until(
+        self, done: Any, timeout: float
+    ) -> Generator[Deferred[Any], Any, None]:
+        until = self._reactor.seconds() + timeout
+        while not done() and self._reactor.seconds() < until:
+            yield deferLater(self._reactor, _CHECK_EVERY)
+
+
+def _where(port: IListeningPort) -> str:
+    address: Any = port.getHost()
+    host = getattr(address, "host", None)
+    return (
+        f"{host}:{address.port}"
+        if host is not None
+        else str(getattr(address, "name", address))
+    )
+
+
+def tune_gc() -> None:
+    """Set the garbage collector for a long-running router: what start-up made is there to stay, and what is made for a
+    message is freed without it. Affects the whole process: call it where the process is the router's."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
