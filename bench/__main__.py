@@ -33,9 +33,9 @@ died or did not start, or if a message was lost, refused or changed."""
 def main() -> int:
     """Run what the command line asks for; returns the exit status."""
     arguments = _arguments()
-    chosen: list[Shape] = [
-        shapes.parse(name) for names in arguments.shape for name in names.split(",")
-    ] or [shapes.parse(name) for name in shapes.DEFAULT]
+    chosen: list[Shape] = [shapes.parse(name) for names in arguments.shape for name in names.split(",")] or [
+        shapes.parse(name) for name in shapes.DEFAULT
+    ]
     candidates = _candidates(arguments)
     results = Results(arguments.base or candidates[0].name)
     rounds, times = _QUICK if arguments.quick else _FULL
@@ -50,9 +50,7 @@ def main() -> int:
         for shape in chosen:
             for candidate in candidates:
                 if candidate not in broken and candidate.can_carry(shape):
-                    _say(
-                        f"round {number} of {rounds}: {shape.summary} ({shape.name}), {candidate.name}"
-                    )
+                    _say(f"round {number} of {rounds}: {shape.summary} ({shape.name}), {candidate.name}")
                     if not _measure(results, shape, candidate, times):
                         broken.add(candidate)
     _say("")
@@ -66,9 +64,7 @@ def main() -> int:
     return 1 if results.failures else 0
 
 
-def _measure(
-    results: Results, shape: Shape, candidate: Candidate, times: Times
-) -> bool:
+def _measure(results: Results, shape: Shape, candidate: Candidate, times: Times) -> bool:
     """Add a reading, or what went wrong; says whether it is worth trying the candidate again."""
     try:
         reading = run(shape, candidate, times)
@@ -133,9 +129,7 @@ def _arguments() -> argparse.Namespace:
         metavar="S",
         help=f"length of a measurement (default: {_FULL[1].window})",
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="one short round, about a minute"
-    )
+    parser.add_argument("--quick", action="store_true", help="one short round, about a minute")
     parser.add_argument(
         "--json",
         default=str(ROOT / "bench" / "results" / "latest.json"),
@@ -177,19 +171,12 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
 def _candidates(arguments: argparse.Namespace) -> list[Candidate]:
     commands = {_TXROUTER: TXROUTER}
     commands.update(router.split("=", 1) for router in arguments.router)
-    candidates = [
-        Candidate(name, command, arguments.distribution)
-        for name, command in commands.items()
-    ]
+    candidates = [Candidate(name, command, arguments.distribution) for name, command in commands.items()]
     candidates.append(Candidate(_FORWARDER, FORWARDER, forwards=True))
-    return [
-        candidate for candidate in candidates if candidate.name not in arguments.without
-    ]
+    return [candidate for candidate in candidates if candidate.name not in arguments.without]
 
 
-def _about(
-    arguments: argparse.Namespace, candidates: list[Candidate], rounds: int
-) -> dict[str, Any]:
+def _about(arguments: argparse.Namespace, candidates: list[Candidate], rounds: int) -> dict[str, Any]:
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": measure.machine() | {"python": sys.version.split()[0]},

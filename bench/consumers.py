@@ -153,10 +153,7 @@ class ConsumerConnection(Connection):
 
     def _sample(self) -> None:
         self._until_sample = self._sample_every
-        if (
-            self._counters.phase == workers.MEASURE
-            and len(self.latencies) < workers.MAX_SAMPLES
-        ):
+        if self._counters.phase == workers.MEASURE and len(self.latencies) < workers.MAX_SAMPLES:
             (sent_at,) = struct.unpack_from("<q", _buffer_view, self._stamp_at)
             self.latencies.append(time.monotonic_ns() - sent_at)
 
@@ -235,9 +232,7 @@ def consume(port: int, shape: Traffic) -> workers.Run:
         loop = Loop()
         connections = []
         for links in spread(shape.consumers, shape.consumer_connections):
-            connection = ConsumerConnection(
-                connect(port), f"bench-consumer-{links.start}", shape, counters
-            )
+            connection = ConsumerConnection(connect(port), f"bench-consumer-{links.start}", shape, counters)
             connection.attach(shape, links)
             loop.add(connection)
             connections.append(connection)
@@ -275,9 +270,7 @@ def sink(port: int, _shape: Huge) -> workers.Run:
         loop = Loop()
         connection = SinkConnection(port, counters)
         loop.add(connection)
-        loop.run_until(
-            lambda: connection.opened_links == 1, 30, "the consumer attached"
-        )
+        loop.run_until(lambda: connection.opened_links == 1, 30, "the consumer attached")
         ready()
         loop.run_until(
             lambda: counters.phase >= workers.END,
@@ -317,10 +310,7 @@ def idle(port: int, shape: Idle) -> workers.Run:
 
 def _attach_idle(loop: Loop, port: int, numbers: range) -> None:
     for start in range(numbers.start, numbers.stop, _WAVE):
-        wave = [
-            IdleConnection(port, number)
-            for number in range(start, min(start + _WAVE, numbers.stop))
-        ]
+        wave = [IdleConnection(port, number) for number in range(start, min(start + _WAVE, numbers.stop))]
         for connection in wave:
             loop.add(connection)
         loop.run_until(partial(_all_opened, wave), 60, "idle clients attached")
@@ -330,9 +320,7 @@ def _all_opened(connections: list[IdleConnection]) -> bool:
     return all(connection.opened_links for connection in connections)
 
 
-def _receive_until_end(
-    loop: Loop, connections: list[ConsumerConnection], counters: Counters
-) -> Result:
+def _receive_until_end(loop: Loop, connections: list[ConsumerConnection], counters: Counters) -> Result:
     deadline = workers.lifetime()
     while counters.phase < workers.END and time.monotonic() < deadline:
         loop.turn(0.05)

@@ -27,18 +27,14 @@ class Cpu:
 def cpu(pid: int) -> Cpu:
     """The CPU time process ``pid`` has used. Raises ProcessLookupError or FileNotFoundError if there is none."""
     proc = Path("/proc") / str(pid)
-    total = sum(
-        int(task.read_text().split()[0]) for task in proc.glob("task/*/schedstat")
-    )
+    total = sum(int(task.read_text().split()[0]) for task in proc.glob("task/*/schedstat"))
     fields = (proc / "stat").read_text().rpartition(")")[2].split()
     return Cpu(total / 1e9, int(fields[11]) / _TICKS, int(fields[12]) / _TICKS)
 
 
 def machine_seconds() -> float:
     """The CPU time everything on this machine has used, all cores together; what the host took away counts as used."""
-    user, nice, system, _idle, _wait, interrupts, soft, stolen, *_ = map(
-        int, _lines("/proc/stat")[0].split()[1:]
-    )
+    user, nice, system, _idle, _wait, interrupts, soft, stolen, *_ = map(int, _lines("/proc/stat")[0].split()[1:])
     return (user + nice + system + interrupts + soft + stolen) / _TICKS
 
 
@@ -66,11 +62,7 @@ def allow_many_files() -> int:
 
 def machine() -> dict[str, str | int | float]:
     """What the figures were measured on."""
-    models = [
-        line.partition(":")[2].strip()
-        for line in _lines("/proc/cpuinfo")
-        if line.startswith("model name")
-    ]
+    models = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     return {
         "cpu": models[0] if models else os.uname().machine,
         "cores": os.cpu_count() or 0,

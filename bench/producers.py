@@ -50,9 +50,7 @@ class _Link:
 class ProducerConnection(Connection):
     """A connection that sends whenever it has credit and its socket takes more; its links take turns."""
 
-    def __init__(
-        self, port: int, shape: Traffic, links: range, counters: Counters
-    ) -> None:
+    def __init__(self, port: int, shape: Traffic, links: range, counters: Counters) -> None:
         super().__init__(connect(port), f"bench-producer-{links.start}")
         self._counters = counters
         head = shape.head
@@ -158,19 +156,13 @@ class ProducerConnection(Connection):
 class OneAtATime(ProducerConnection):
     """Sends a message when the one before has its outcome, and keeps how long that took."""
 
-    def __init__(
-        self, port: int, shape: Traffic, links: range, counters: Counters
-    ) -> None:
+    def __init__(self, port: int, shape: Traffic, links: range, counters: Counters) -> None:
         super().__init__(port, shape, links, counters)
         self.round_trips = array("q")
 
     def work(self) -> None:
         """Note the time since the last send, if its outcome is there."""
-        if (
-            not self.unsettled
-            and self.sent_at
-            and self._counters.phase == workers.MEASURE
-        ):
+        if not self.unsettled and self.sent_at and self._counters.phase == workers.MEASURE:
             self.round_trips.append(time.monotonic_ns() - self.sent_at)
         super().work()
 
@@ -178,9 +170,7 @@ class OneAtATime(ProducerConnection):
 class Paced(ProducerConnection):
     """Sends at a fixed rate. Messages that are late are sent at once: the rate holds on average."""
 
-    def __init__(
-        self, port: int, shape: Traffic, links: range, counters: Counters
-    ) -> None:
+    def __init__(self, port: int, shape: Traffic, links: range, counters: Counters) -> None:
         super().__init__(port, shape, links, counters)
         self._interval = 1.0 / shape.rate
         self._due = time.monotonic()
@@ -192,9 +182,7 @@ class Paced(ProducerConnection):
     def pace(self) -> float:
         """Send what is due; returns the seconds until the next message is."""
         now = time.monotonic()
-        if (
-            now - self._due > 0.1
-        ):  # there was no credit: a burst to catch up would be another test
+        if now - self._due > 0.1:  # there was no credit: a burst to catch up would be another test
             self._due = now
         while self._due <= now and not self.blocked and self.send(1):
             self._due += self._interval
@@ -267,17 +255,10 @@ def produce(port: int, shape: Traffic) -> workers.Run:
     """The producers' process: runs until the phase is CLOSE, and reports the round trips if it timed any."""
 
     def run(counters: Counters, ready: Ready) -> Result:
-        kind = (
-            OneAtATime
-            if shape.one_at_a_time
-            else Paced
-            if shape.rate
-            else ProducerConnection
-        )
+        kind = OneAtATime if shape.one_at_a_time else Paced if shape.rate else ProducerConnection
         loop = Loop()
         connections = [
-            kind(port, shape, links, counters)
-            for links in spread(shape.producers, shape.producer_connections)
+            kind(port, shape, links, counters) for links in spread(shape.producers, shape.producer_connections)
         ]
         for connection in connections:
             loop.add(connection)
@@ -289,19 +270,13 @@ def produce(port: int, shape: Traffic) -> workers.Run:
         ready()
         _send_until_closed(loop, connections, counters)
         loop.close()
-        timed = [
-            connection.round_trips
-            for connection in connections
-            if isinstance(connection, OneAtATime)
-        ]
+        timed = [connection.round_trips for connection in connections if isinstance(connection, OneAtATime)]
         return workers.percentiles(timed[0]) if timed else {}
 
     return run
 
 
-def _send_until_closed(
-    loop: Loop, connections: list[ProducerConnection], counters: Counters
-) -> None:
+def _send_until_closed(loop: Loop, connections: list[ProducerConnection], counters: Counters) -> None:
     paced = [connection for connection in connections if isinstance(connection, Paced)]
     deadline = workers.lifetime()
     while (phase := counters.phase) < workers.CLOSE and time.monotonic() < deadline:
@@ -322,9 +297,7 @@ def stream(port: int, shape: Huge) -> workers.Run:
         loop = Loop()
         connection = Streamer(port, shape.size, counters)
         loop.add(connection)
-        loop.run_until(
-            lambda: connection.opened_links == 1, 30, "the producer attached"
-        )
+        loop.run_until(lambda: connection.opened_links == 1, 30, "the producer attached")
         ready()
         loop.run_until(
             _phase_reached(counters, workers.MEASURE),
@@ -340,12 +313,8 @@ def stream(port: int, shape: Huge) -> workers.Run:
             "an outcome for the message",
         )
         seconds = time.monotonic() - started
-        counters.values[
-            ACCEPTED if connection.outcome == lib.PN_ACCEPTED else REFUSED
-        ] = 1
-        loop.run_until(
-            _phase_reached(counters, workers.CLOSE), 60, "the end of the measurement"
-        )
+        counters.values[ACCEPTED if connection.outcome == lib.PN_ACCEPTED else REFUSED] = 1
+        loop.run_until(_phase_reached(counters, workers.CLOSE), 60, "the end of the measurement")
         loop.close()
         return {"seconds": seconds}
 

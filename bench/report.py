@@ -42,9 +42,7 @@ class Results:
     """The readings of a run, per shape and router in order of rounds (None: that round failed), and what went wrong."""
 
     base: str
-    readings: dict[tuple[Shape, str], list[Reading | None]] = field(
-        default_factory=dict
-    )
+    readings: dict[tuple[Shape, str], list[Reading | None]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
     def add(self, shape: Shape, router: str, reading: Reading | None) -> None:
@@ -63,9 +61,7 @@ class Results:
         """The median over the rounds of every figure."""
         rounds = [reading for reading in self.readings[shape, router] if reading]
         keys = rounds[0].keys() if rounds else ()
-        return {
-            key: statistics.median(r[key] for r in rounds if key in r) for key in keys
-        }
+        return {key: statistics.median(r[key] for r in rounds if key in r) for key in keys}
 
     def ratio(self, shape: Shape, router: str) -> float | None:
         """The median of the rounds' ratios to the base router, of the figure the shape is about."""
@@ -89,8 +85,7 @@ class Results:
         return [
             shape
             for shape in self.shapes()
-            if shape.name.startswith(("consumers:", "addresses:"))
-            and self._first_of_kind(shape) != shape
+            if shape.name.startswith(("consumers:", "addresses:")) and self._first_of_kind(shape) != shape
         ]
 
     def _first_of_kind(self, shape: Shape) -> Shape:
@@ -127,18 +122,13 @@ class Results:
         ]
         return "\n\n".join(part for part in parts if part)
 
-    def _table(
-        self, shapes: Sequence[Shape], columns: Sequence[tuple[str, str, str]]
-    ) -> str:
+    def _table(self, shapes: Sequence[Shape], columns: Sequence[tuple[str, str, str]]) -> str:
         rows = [["", "", *(title for title, _, _ in columns), f"÷ {self.base}"]]
         for shape in shapes:
             label = shape.summary
             for router in self.routers(shape):
                 medians, ratio = self.medians(shape, router), self.ratio(shape, router)
-                cells = [
-                    form.format(medians[key]) if key in medians else "-"
-                    for _, key, form in columns
-                ]
+                cells = [form.format(medians[key]) if key in medians else "-" for _, key, form in columns]
                 rows.append([label, router, *cells, f"{ratio:.2f}" if ratio else "-"])
                 label = ""
         return _align(rows) if shapes else ""
@@ -165,12 +155,8 @@ def write_json(path: Path, results: Results, about: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
-def _median_ratio(
-    ours: Iterable[Reading | None], base: Iterable[Reading | None], key: str
-) -> float | None:
-    pairs = [
-        (a.get(key), b.get(key)) for a, b in zip(ours, base, strict=False) if a and b
-    ]
+def _median_ratio(ours: Iterable[Reading | None], base: Iterable[Reading | None], key: str) -> float | None:
+    pairs = [(a.get(key), b.get(key)) for a, b in zip(ours, base, strict=False) if a and b]
     ratios = [a / b for a, b in pairs if a is not None and b]
     return statistics.median(ratios) if ratios else None
 
@@ -180,9 +166,6 @@ def _align(rows: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [
-            c.ljust(w) if i < 2 else c.rjust(w)
-            for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ]
+        cells = [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
         lines.append("  ".join(cells).rstrip())
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

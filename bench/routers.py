@@ -43,9 +43,7 @@ class Candidate:
 
     def can_carry(self, shape: Shape) -> bool:
         """Whether it can be measured under ``shape``: a forwarder has one producer and one consumer."""
-        return not self.forwards or (
-            isinstance(shape, Traffic) and shape.producers == shape.consumers == 1
-        )
+        return not self.forwards or (isinstance(shape, Traffic) and shape.producers == shape.consumers == 1)
 
 
 class RunningRouter:

@@ -113,9 +113,7 @@ def run(shape: Shape, candidate: Candidate, times: Times) -> Reading:
                 return _run_idle(session, shape)
             return _run_huge(session, shape)
         except (WorkerError, OSError):
-            time.sleep(
-                0.2
-            )  # a router that dies takes its clients and its /proc with it: blame the router
+            time.sleep(0.2)  # a router that dies takes its clients and its /proc with it: blame the router
             session.router.check()
             raise
 
@@ -127,9 +125,7 @@ def _run_traffic(session: _Session, shape: Traffic, times: Times) -> Reading:
     links = max(shape.producers, shape.consumers)
     session.sleep(times.warm_up)
     if not session.wait(lambda: counters[RECEIVED] > 2 * links, _WARM_SECONDS):
-        raise RunError(
-            f"only {counters[RECEIVED]} messages arrived within {_WARM_SECONDS:.0f} s"
-        )
+        raise RunError(f"only {counters[RECEIVED]} messages arrived within {_WARM_SECONDS:.0f} s")
 
     counters.phase = workers.MEASURE
     reading = _window(session, partial(session.sleep, times.window))
@@ -141,11 +137,7 @@ def _run_traffic(session: _Session, shape: Traffic, times: Times) -> Reading:
     received = consumer.result(_SETTLE_SECONDS)
     session.router.check()
     _expect_all_arrived(counters, shape)
-    return (
-        reading
-        | (sent if shape.one_at_a_time else received)
-        | {"total": float(counters[RECEIVED])}
-    )
+    return reading | (sent if shape.one_at_a_time else received) | {"total": float(counters[RECEIVED])}
 
 
 def _consumer(router: RunningRouter, shape: Traffic) -> Run:
@@ -197,9 +189,7 @@ def _expect_all_arrived(counters: Counters, shape: Traffic) -> None:
     if received != sent:
         problems.append(f"{sent} messages were sent and {received} arrived")
     if not shape.settled and accepted != sent:
-        problems.append(
-            f"of {sent} messages {accepted} were accepted and {counters[REFUSED]} had another outcome"
-        )
+        problems.append(f"of {sent} messages {accepted} were accepted and {counters[REFUSED]} had another outcome")
     if counters[DAMAGED]:
         problems.append(f"{counters[DAMAGED]} messages were not as long as sent")
     if problems:
@@ -247,9 +237,7 @@ def _run_huge(session: _Session, shape: Huge) -> Reading:
     session.router.check()
     missing = shape.size - counters[RECEIVED_BYTES]
     if counters[ACCEPTED] != 1 or not -100 < missing <= 0:
-        raise RunError(
-            f"{missing} bytes are missing of the message, accepted: {counters[ACCEPTED] == 1}"
-        )
+        raise RunError(f"{missing} bytes are missing of the message, accepted: {counters[ACCEPTED] == 1}")
     return {
         "growth_mib": growth / _MIB,
         "base_mib": before / _MIB,

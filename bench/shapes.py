@@ -9,6 +9,7 @@ LINKS_PER_SESSION = 250
 MAX_SESSIONS = 60
 _FLAT_SESSIONS = 40
 _FLAT_LIMIT = 100
+_FLAT_CREDIT = 1000  # more than a producer is ever given: so one consumer has as much to give as many
 
 
 class ShapeError(ValueError):
@@ -47,11 +48,7 @@ class Traffic:
     @property
     def head(self) -> bytes:
         """The encoded message before its body, which is one data section."""
-        length = (
-            bytes((0xA0, self.size))
-            if self.size < 256
-            else b"\xb0" + self.size.to_bytes(4, "big")
-        )
+        length = bytes((0xA0, self.size)) if self.size < 256 else b"\xb0" + self.size.to_bytes(4, "big")
         return b"\x00\x53\x75" + length
 
 
@@ -78,12 +75,7 @@ class Huge:
 Shape: TypeAlias = Traffic | Idle | Huge
 
 DEFAULT = (
-    *(
-        f"{n}-{n}:{credit}{mode}"
-        for n in (1, 4)
-        for credit in (10, 100)
-        for mode in ("", ":settled")
-    ),
+    *(f"{n}-{n}:{credit}{mode}" for n in (1, 4) for credit in (10, 100) for mode in ("", ":settled")),
     "body:64KiB",
     "ping",
     "rate:2000",
@@ -141,9 +133,7 @@ def _body(name: str, size: str) -> Traffic:
 
 
 def _rate(name: str, rate: str) -> Traffic:
-    return Traffic(
-        name, f"{rate} messages a second", key="p50_us", rate=_number(rate, 1_000_000)
-    )
+    return Traffic(name, f"{rate} messages a second", key="p50_us", rate=_number(rate, 1_000_000))
 
 
 def _fanout(name: str, count: str) -> Traffic:
@@ -175,11 +165,12 @@ def _addresses(name: str, count: str) -> Traffic:
     addresses = _number(count, _FLAT_SESSIONS * LINKS_PER_SESSION)
     return Traffic(
         name,
-        f"{count} addresses, 1→1 each",
+        f"1→1 on each of {count}",
         producers=addresses,
         consumers=addresses,
         sessions=_FLAT_SESSIONS,
         addresses=addresses,
+        credit=_FLAT_CREDIT,
         limit=_FLAT_LIMIT,
     )
 

@@ -93,13 +93,9 @@ class Connection:
         elif kind == lib.PN_LINK_REMOTE_OPEN:
             self.link_opened(lib.pn_event_link(event))
         elif kind in _CLOSINGS:
-            if not self.closing and not (
-                self.may_be_closed and kind == lib.PN_CONNECTION_REMOTE_CLOSE
-            ):
+            if not self.closing and not (self.may_be_closed and kind == lib.PN_CONNECTION_REMOTE_CLOSE):
                 owner, condition = _CLOSINGS[kind]
-                raise WireError(
-                    f"the peer closed: {_describe(condition(owner(event)))}"
-                )
+                raise WireError(f"the peer closed: {_describe(condition(owner(event)))}")
             self.closed = self.closed or kind == lib.PN_CONNECTION_REMOTE_CLOSE
 
     def credit_changed(self, link: Pointer) -> None:
@@ -138,9 +134,7 @@ class Connection:
             if taken <= 0:
                 if self.closing:
                     return
-                raise WireError(
-                    "proton takes no more input: the peer sent something that is not AMQP"
-                )
+                raise WireError("proton takes no more input: the peer sent something that is not AMQP")
             done += taken
 
     def flush(self) -> None:
@@ -187,9 +181,7 @@ class Loop:
         """Watch ``connection`` and write what it has to say so far."""
         descriptor = connection.sock.fileno()
         self.connections[descriptor] = connection
-        self._epoll.register(
-            descriptor, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
-        )
+        self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
         connection.flush()
 
     def turn(self, seconds: float) -> None:
@@ -243,6 +235,4 @@ def _describe(condition: Pointer) -> str:
         lib.pn_condition_get_name(condition),
         lib.pn_condition_get_description(condition),
     )
-    return ": ".join(
-        ffi.string(part).decode(errors="replace") for part in parts if part
-    )
+    return ": ".join(ffi.string(part).decode(errors="replace") for part in parts if part)

@@ -56,9 +56,7 @@ class Worker:
     def __init__(self, name: str, run: Run, counters: Counters) -> None:
         self.name = name
         self._pipe, theirs = _context.Pipe()
-        self._process = _context.Process(
-            target=_child, args=(run, counters, theirs), daemon=True
-        )
+        self._process = _context.Process(target=_child, args=(run, counters, theirs), daemon=True)
         self._process.start()
         self.pid = self._process.pid or 0
         theirs.close()
@@ -93,18 +91,14 @@ class Worker:
             kind, value = self._pipe.recv()
         except EOFError:
             self._process.join(1)
-            raise WorkerError(
-                f"{self.name}: ended with status {self._process.exitcode}"
-            ) from None
+            raise WorkerError(f"{self.name}: ended with status {self._process.exitcode}") from None
         if kind != wanted:
             raise WorkerError(f"{self.name}: {value}")
         return value
 
 
 def _child(run: Run, counters: Counters, pipe: Pipe) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # the parent decides what an interrupt ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
     gc.disable()  # nothing here makes cycles worth a pause
     try:
         result = run(counters, lambda: pipe.send(("ready", None)))

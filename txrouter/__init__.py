@@ -11,17 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from txrouter.config import Config
     from txrouter.core.router import Router
-    from txrouter.net.services import RouterService
+    from txrouter.service import RouterService
 
 __all__ = ["Config", "Router", "RouterService", "__version__"]
 
 __version__ = "0.1.0.dev0"
 
-_HOMES = {
-    "Config": "txrouter.config",
-    "Router": "txrouter.core.router",
-    "RouterService": "txrouter.net.services",
-}
+_HOMES = {"Config": "txrouter.config", "Router": "txrouter.core.router", "RouterService": "txrouter.service"}
 
 
 def __getattr__(name: str) -> object:

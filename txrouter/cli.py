@@ -62,12 +62,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "It logs to stderr, and says there when it is ready."
     )
     run.epilog = "Without options it listens on port 5672 of the loopback interface and distributes by `pull`."
-    run.add_argument(
-        "-c",
-        "--config",
-        metavar="FILE",
-        help="the TOML file that says what the router does",
-    )
+    run.add_argument("-c", "--config", metavar="FILE", help="the TOML file that says what the router does")
     run.add_argument(
         "-l",
         "--listen",
@@ -85,22 +80,8 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         help="distribute messages to these addresses by this policy, as in 'jobs.#=weighted' (repeatable)",
     )
     level = run.add_mutually_exclusive_group()
-    level.add_argument(
-        "-q",
-        "--quiet",
-        dest="level",
-        action="store_const",
-        const="warn",
-        help="log only what is wrong",
-    )
-    level.add_argument(
-        "-v",
-        "--verbose",
-        dest="level",
-        action="store_const",
-        const="debug",
-        help="log more",
-    )
+    level.add_argument("-q", "--quiet", dest="level", action="store_const", const="warn", help="log only what is wrong")
+    level.add_argument("-v", "--verbose", dest="level", action="store_const", const="debug", help="log more")
     run.set_defaults(command=_run, level="info")
 
 
@@ -172,10 +153,7 @@ def _summary(config: Config) -> list[tuple[str, ...]]:
         ("router", router.id),
         *(("listens on", listener.endpoint) for listener in config.listener),
         *((_addresses(address), _policy(address.distribution, address.options)) for address in config.address),
-        (
-            "other addresses",
-            _policy(router.default_distribution, router.default_options),
-        ),
+        ("other addresses", _policy(router.default_distribution, router.default_options)),
     ]
 
 
@@ -219,10 +197,7 @@ def _policies(options: argparse.Namespace) -> int:
 
 def _describe(policy: Listing) -> list[tuple[str, ...]]:
     says = policy.summary if policy.error is None else f"cannot be used: {policy.error}"
-    return [
-        (policy.name, policy.source, says),
-        *(("", "", f"  {_signature(option)}") for option in policy.options),
-    ]
+    return [(policy.name, policy.source, says), *(("", "", f"  {_signature(option)}") for option in policy.options)]
 
 
 def _signature(option: Option) -> str:

@@ -26,28 +26,13 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from txrouter.config_checks import (
-    UNDECIDED,
-    Context,
-    PolicyName,
-    PolicyOptions,
-    check_endpoint,
-    path_of,
-    sentence,
-)
+from txrouter.config_checks import UNDECIDED, Context, PolicyName, PolicyOptions, check_endpoint, path_of, sentence
 from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.core.limits import Limits
 from txrouter.interfaces import IDistributionPolicyFactory
 from txrouter.registry import Registry
 
-__all__ = [
-    "DEFAULT_ENDPOINT",
-    "Address",
-    "Config",
-    "ConfigError",
-    "Listener",
-    "RouterTable",
-]
+__all__ = ["DEFAULT_ENDPOINT", "Address", "Config", "ConfigError", "Listener", "RouterTable"]
 
 DEFAULT_ENDPOINT = "tcp:5672:interface=127.0.0.1"
 """Where a router listens that is not told where."""
@@ -229,11 +214,7 @@ class Config(_Table):
 
     @classmethod
     def default(
-        cls,
-        *,
-        listen: Sequence[str] = (),
-        distribution: Sequence[str] = (),
-        registry: Registry | None = None,
+        cls, *, listen: Sequence[str] = (), distribution: Sequence[str] = (), registry: Registry | None = None
     ) -> Config:
         """The config of a router that has no file; see `from_dict`.
 
@@ -303,18 +284,8 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
 class _CommandLine:
     """A config's tables with what the command line adds to them, and who is to blame for which."""
 
-    def __init__(
-        self,
-        data: Mapping[str, object],
-        listen: Sequence[str],
-        distribution: Sequence[str],
-    ) -> None:
-        self.data: dict[str, object] = {
-            "router": {},
-            "address": [],
-            "limits": {},
-            **data,
-        }
+    def __init__(self, data: Mapping[str, object], listen: Sequence[str], distribution: Sequence[str]) -> None:
+        self.data: dict[str, object] = {"router": {}, "address": [], "limits": {}, **data}
         self.problems: list[str] = []
         self._options: dict[tuple[object, ...], str] = {}
         for endpoint in listen:
@@ -323,11 +294,7 @@ class _CommandLine:
         for rule in distribution:
             pattern, equals, policy = rule.rpartition("=")
             if equals:
-                self._append(
-                    "address",
-                    {"pattern": pattern, "distribution": policy},
-                    f"--distribution {rule}",
-                )
+                self._append("address", {"pattern": pattern, "distribution": policy}, f"--distribution {rule}")
             else:
                 self.problems.append(f"--distribution {rule}: must be PATTERN=POLICY")
 

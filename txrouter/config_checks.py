@@ -23,16 +23,7 @@ from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.interfaces import IDistributionPolicy, IDistributionPolicyFactory
 from txrouter.registry import Registry
 
-__all__ = [
-    "UNDECIDED",
-    "Context",
-    "PolicyName",
-    "PolicyOptions",
-    "check_endpoint",
-    "path_of",
-    "sentence",
-    "unknown",
-]
+__all__ = ["UNDECIDED", "Context", "PolicyName", "PolicyOptions", "check_endpoint", "path_of", "sentence", "unknown"]
 
 UNDECIDED = Distribution(None, None)
 """Stands for the distribution of an address while only its name is looked at."""
@@ -192,8 +183,4 @@ def path_of(place: tuple[int | str, ...]) -> str:
 
 
 def _line(place: tuple[int | str, ...], said: str) -> InitErrorDetails:
-    return InitErrorDetails(
-        type=PydanticCustomError("option", "{said}", {"said": said}),
-        loc=place,
-        input=None,
-    )
+    return InitErrorDetails(type=PydanticCustomError("option", "{said}", {"said": said}), loc=place, input=None)

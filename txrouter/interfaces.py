@@ -21,6 +21,8 @@ __all__ = [
     "IDistributionPolicy",
     "IDistributionPolicyFactory",
     "IProducer",
+    "ISendWatcher",
+    "ISettlementWatcher",
 ]
 
 
@@ -29,9 +31,7 @@ class IProducer(Interface):
 
     id = Attribute("str: unique in this router for the life of the link.")
     container = Attribute("str: the container id its connection gave in Open.")
-    properties = Attribute(
-        "Mapping[str, object]: the link properties the client gave at attach."
-    )
+    properties = Attribute("Mapping[str, object]: the link properties the client gave at attach.")
 
 
 class IConsumer(Interface):
@@ -39,22 +39,14 @@ class IConsumer(Interface):
 
     id = Attribute("str: unique in this router for the life of the link.")
     container = Attribute("str: the container id its connection gave in Open.")
-    properties = Attribute(
-        "Mapping[str, object]: the link properties the client gave at attach."
-    )
+    properties = Attribute("Mapping[str, object]: the link properties the client gave at attach.")
     credit = Attribute("int: how many deliveries may be sent to it right now.")
-    in_flight = Attribute(
-        "int: unsettled deliveries sent to it that it has not settled yet."
-    )
-    waiting = Attribute(
-        "int: deliveries that wait in the router for this consumer and no other."
-    )
+    in_flight = Attribute("int: unsettled deliveries sent to it that it has not settled yet.")
+    waiting = Attribute("int: deliveries that wait in the router for this consumer and no other.")
     capacity = Attribute(
         "float: how much it takes relative to others, above 0; 1.0 if it does not say and nothing is configured."
     )
-    cost = Attribute(
-        "int: what it costs to reach it: 0 for a consumer attached to this router."
-    )
+    cost = Attribute("int: what it costs to reach it: 0 for a consumer attached to this router.")
 
 
 class IDelivery(Interface):
@@ -64,13 +56,9 @@ class IDelivery(Interface):
     none costs nothing. Only what lies in the first 64 KiB of a message can be seen.
     """
 
-    address = Attribute(
-        "str: the address it was sent to, in the form the router looks addresses up by."
-    )
+    address = Attribute("str: the address it was sent to, in the form the router looks addresses up by.")
     producer = Attribute("IProducer: who sent it; None once that link is gone.")
-    presettled = Attribute(
-        "bool: the producer asked for no acknowledgement; such a delivery is never in flight."
-    )
+    presettled = Attribute("bool: the producer asked for no acknowledgement; such a delivery is never in flight.")
 
     def field(name: str) -> object:
         """A field of the message's header or properties section.
@@ -116,21 +104,29 @@ class ICreditWatcher(Interface):
         can take no more for the time being (credit 0), or can again."""
 
 
-class IDeliveryWatcher(Interface):
-    """Optional facet of a policy: hears what is sent and what becomes of it."""
+class ISendWatcher(Interface):
+    """Optional facet of a policy: hears what is sent."""
 
     def sent(consumer: IConsumer, delivery: IDelivery) -> None:
         """`delivery` goes to `consumer`; its credit is one less and, unless pre-settled, its in_flight one more."""
 
-    def settled(
-        consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float
-    ) -> None:
+
+class ISettlementWatcher(Interface):
+    """Optional facet of a policy: hears what becomes of what was sent."""
+
+    def settled(consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
         """An unsettled delivery that was sent is over; `consumer.in_flight` is one less already.
 
+        Not called for what a consumer had in flight when it left: `remove` says that.
+
         :param outcome: `accepted`, `rejected`, `released` or `modified`, as the consumer said; `settled` where it, or
-            the producer, settled without an outcome; `lost` where the consumer's link or connection went away.
+            the producer, settled without an outcome.
         :param seconds: since it was sent.
         """
+
+
+class IDeliveryWatcher(ISendWatcher, ISettlementWatcher):
+    """Both of them."""
 
 
 class ICapacityWatcher(Interface):
@@ -152,9 +148,7 @@ class IDistributionPolicyFactory(Interface):
 
     name = Attribute("str: the name it goes by in a config, lower case with hyphens.")
     summary = Attribute("str: one line for people.")
-    options = Attribute(
-        "type: a dataclass; a config's option table is validated against its fields and their types."
-    )
+    options = Attribute("type: a dataclass; a config's option table is validated against its fields and their types.")
 
     def build(options: object, random: object) -> IDistributionPolicy:
         """A new policy.

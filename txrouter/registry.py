@@ -112,12 +112,7 @@ class Registry:
             factory = self.factory(name)
         except PolicyError as error:
             return Listing(name, source, error=str(error))
-        return Listing(
-            name,
-            source,
-            factory.summary,
-            tuple(map(_option, dataclasses.fields(factory.options))),
-        )
+        return Listing(name, source, factory.summary, tuple(map(_option, dataclasses.fields(factory.options))))
 
 
 def _installed() -> list[EntryPoint]:
@@ -142,10 +137,7 @@ def _load(offer: EntryPoint) -> IDistributionPolicyFactory:
         verifyObject(IDistributionPolicyFactory, factory)
     except Invalid as error:
         raise PolicyError(f"{_whose(offer)} is no policy factory: {_one_line(error)}") from error
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # anything may happen while somebody's module is imported
+    except (Exception, SystemExit) as error:  # anything may happen while somebody's module is imported
         raise PolicyError(f"{_whose(offer)} cannot be loaded: {type(error).__name__}: {_one_line(error)}") from error
     if not (isinstance(factory.options, type) and dataclasses.is_dataclass(factory.options)):
         raise PolicyError(f"{_whose(offer)} is no policy factory: its options are no dataclass")

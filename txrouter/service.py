@@ -1,4 +1,4 @@
-"""A router as a Twisted service, for `twistd`, for the command line, and for programs that bring their own application."""
+"""A router as a Twisted service: for `twistd`, for the command line, and for programs with their own application."""
 
 from __future__ import annotations
 
@@ -47,16 +47,12 @@ class RouterService(Service):
             report=Reporter(reactor.seconds),
         )
         self._pacemaker = Pacemaker(self.router, reactor, self._beat)
-        self._listeners = [
-            self._listener(number, each) for number, each in enumerate(config.listener)
-        ]
+        self._listeners = [self._listener(number, each) for number, each in enumerate(config.listener)]
         self._accepting: Deferred[list[IListeningPort]] | None = None
 
     def _listener(self, number: int, settings: Any) -> ListenerService:
         turn = self._pacemaker.turn
-        factory = RouterFactory(
-            self.router, turn, f"listener{number}", allow_bare=settings.allow_bare
-        )
+        factory = RouterFactory(self.router, turn, f"listener{number}", allow_bare=settings.allow_bare)
         return ListenerService(self._reactor, settings.endpoint, factory)
 
     def _beat(self, now: float) -> None:
@@ -64,7 +60,7 @@ class RouterService(Service):
             listener.factory.beat(now)
 
     def startService(self) -> None:
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._pacemaker.start()
         for listener in self._listeners:
             listener.startService()
@@ -73,34 +69,23 @@ class RouterService(Service):
     def when_listening(self) -> Generator[Deferred[Any], Any, list[IListeningPort]]:
         """Fires with the ports when every listener accepts, and logs that; fails with the first failure to listen."""
         ports: list[IListeningPort] = yield gatherResults(
-            [listener.when_listening() for listener in self._listeners],
-            consumeErrors=True,
+            [listener.when_listening() for listener in self._listeners], consumeErrors=True
         )
         accepts = ", ".join(_where(port) for port in ports)
-        self.log.info(
-            "ready: router {id} accepts on {accepts}",
-            id=self.router.id,
-            accepts=accepts,
-        )
+        self.log.info("ready: router {id} accepts on {accepts}", id=self.router.id, accepts=accepts)
         return ports
 
     @inlineCallbacks
     def stopService(self) -> Generator[Deferred[Any], Any, None]:
         """Stop in order: no new links, time for what is in flight to be settled, close frames, and then the end."""
-        super().stopService()
-        yield gatherResults(
-            [listener.stopService() for listener in self._listeners], consumeErrors=True
-        )
+        super().stopService()  # type: ignore[no-untyped-call]
+        yield gatherResults([listener.stopService() for listener in self._listeners], consumeErrors=True)
         self.router.stop()
         self._pacemaker.turn.wake()
-        yield self._wait_until(
-            lambda: self.router.in_flight() == 0, self.config.router.stop_timeout
-        )
+        yield self._wait_until(lambda: self.router.in_flight() == 0, self.config.router.stop_timeout)
         left = self.router.in_flight()
         if left:
-            self.log.warn(
-                "{left} deliveries were in flight and not settled in time", left=left
-            )
+            self.log.warn("{left} deliveries were in flight and not settled in time", left=left)
         for listener in self._listeners:
             listener.factory.close()
         yield self._wait_until(lambda: not self._connections(), _CLOSE_WITHIN)
@@ -111,16 +96,10 @@ class RouterService(Service):
         self.log.info("stopped: router {id}", id=self.router.id)
 
     def _connections(self) -> list[Any]:
-        return [
-            protocol
-            for listener in self._listeners
-            for protocol in listener.factory.protocols
-        ]
+        return [protocol for listener in self._listeners for protocol in listener.factory.protocols]
 
     @inlineCallbacks
-    def _wait_until(
-        self, done: Any, timeout: float
-    ) -> Generator[Deferred[Any], Any, None]:
+    def _wait_until(self, done: Any, timeout: float) -> Generator[Deferred[Any], Any, None]:
         until = self._reactor.seconds() + timeout
         while not done() and self._reactor.seconds() < until:
             yield deferLater(self._reactor, _CHECK_EVERY)
@@ -129,11 +108,7 @@ class RouterService(Service):
 def _where(port: IListeningPort) -> str:
     address: Any = port.getHost()
     host = getattr(address, "host", None)
-    return (
-        f"{host}:{address.port}"
-        if host is not None
-        else str(getattr(address, "name", address))
-    )
+    return f"{host}:{address.port}" if host is not None else str(getattr(address, "name", address))
 
 
 def tune_gc() -> None:

@@ -17,14 +17,7 @@ from txrouter import __version__
 from txrouter.config import Config, ConfigError
 from txrouter.service import RouterService, tune_gc
 
-__all__ = [
-    "CannotStartError",
-    "Options",
-    "Program",
-    "complaints",
-    "load",
-    "makeService",
-]
+__all__ = ["CannotStartError", "Options", "Program", "complaints", "load", "makeService"]
 
 _log = Logger()
 

@@ -30,10 +30,7 @@ COMMANDS = {
 AMQP = b"AMQP\x00\x01\x00\x00"
 OPEN = bytes.fromhex("00000011 02000000 005310c0 0401a10163")  # container-id "c"
 CLOSE = bytes.fromhex("0000000c 02000000 00531845")
-OPENED, CLOSED = (
-    bytes.fromhex("005310"),
-    bytes.fromhex("005318"),
-)  # how the bodies of the answers begin
+OPENED, CLOSED = (bytes.fromhex("005310"), bytes.fromhex("005318"))  # how the bodies of the answers begin
 
 LATE_ENDPOINT = """
 from twisted.internet import defer, error, interfaces, task
@@ -68,12 +65,7 @@ class Process:
 
     def __init__(self, command: list[str], where: Path) -> None:
         self._process = subprocess.Popen(
-            command,
-            cwd=where,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            bufsize=1,
+            command, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
         )
         self._watchdog = threading.Timer(PATIENCE, self._process.kill)
         self._watchdog.start()
@@ -140,10 +132,7 @@ def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plugins = tmp_path / "path" / "twisted" / "plugins"
     plugins.mkdir(parents=True)
     (plugins / "late_endpoint.py").write_text(LATE_ENDPOINT)
-    monkeypatch.setenv(
-        "PYTHONPATH",
-        os.pathsep.join([str(tmp_path / "path"), os.environ.get("PYTHONPATH", "")]),
-    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "path"), os.environ.get("PYTHONPATH", "")]))
 
 
 def receive(client: socket.socket, what: bytes) -> None:
@@ -228,13 +217,7 @@ def test_a_wrong_config_is_all_its_problems_and_exit_status_1(start: Start, name
 
 
 def test_a_daemon_that_cannot_listen_says_so_where_it_was_started(taken: int, tmp_path: Path) -> None:
-    command = [
-        str(BIN / "twistd"),
-        "--pidfile=router.pid",
-        "txrouter",
-        "--listen",
-        f"tcp:{taken}:interface=127.0.0.1",
-    ]
+    command = [str(BIN / "twistd"), "--pidfile=router.pid", "txrouter", "--listen", f"tcp:{taken}:interface=127.0.0.1"]
     done = subprocess.run(command, cwd=tmp_path, timeout=PATIENCE, capture_output=True, text=True)
     assert done.returncode == 1
     assert f"txrouter cannot listen on port {taken} of 127.0.0.1" in done.stderr

@@ -28,3 +28,12 @@ def install(source: Path, directory: Path) -> Path:
     options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
     run("-m", "pip", "install", *options, "--target", target, copy, cwd=directory)
     return target
+
+
+def run_tests(text: str, *, path: Path, cwd: Path) -> str:
+    """Run an author's tests, with fewer examples than they would use."""
+    tests = cwd / "test_policy.py"
+    tests.write_text(text, encoding="utf-8")
+    profile = 'from hypothesis import settings\nsettings.register_profile("few", max_examples=30)\n'
+    (cwd / "conftest.py").write_text(profile, encoding="utf-8")
+    return run("-m", "pytest", "-q", "--hypothesis-profile=few", "-p", "no:cacheprovider", tests, path=path, cwd=cwd)

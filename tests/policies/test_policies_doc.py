@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.policies.support import ROOT, install, run
+from tests.policies.support import ROOT, install, run, run_tests
 from txrouter.config import Config
 from txrouter.policies import pull, round_robin, weighted
 from txrouter.registry import GROUP, Registry
@@ -35,9 +35,7 @@ def test_the_example_is_of_three_files() -> None:
 
 
 def test_the_example_passes_its_tests(installed: Path, tmp_path: Path) -> None:
-    tests = tmp_path / "test_failover.py"
-    tests.write_text(FILES["test_failover.py"], encoding="utf-8")
-    assert "2 passed" in run("-m", "pytest", "-q", "-p", "no:cacheprovider", tests, path=installed, cwd=tmp_path)
+    assert "2 passed" in run_tests(FILES["test_failover.py"], path=installed, cwd=tmp_path)
 
 
 def test_the_example_is_found_and_its_options_are_checked(installed: Path, tmp_path: Path) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.policies.support import install, run
+from tests.policies.support import install, run, run_tests
 
 SOURCE = Path(__file__).parent / "third_party"
 
@@ -36,9 +35,8 @@ def test_it_is_found_by_its_entry_point(installed: Path, tmp_path: Path) -> None
 
 
 def test_it_passes_its_own_tests_and_the_contract(installed: Path, tmp_path: Path) -> None:
-    tests = shutil.copy(SOURCE / "test_two_choices.py", tmp_path)
-    outcome = run("-m", "pytest", "-q", "-p", "no:cacheprovider", tests, path=installed, cwd=tmp_path)
-    assert "3 passed" in outcome
+    tests = (SOURCE / "test_two_choices.py").read_text(encoding="utf-8")
+    assert "3 passed" in run_tests(tests, path=installed, cwd=tmp_path)
 
 
 def test_the_router_uses_it(installed: Path, tmp_path: Path) -> None:

@@ -64,16 +64,12 @@ def test_all_problems_of_a_bad_config_are_shown_each_with_the_file(
     assert said.out == ""
 
 
-def test_a_config_that_is_not_there_is_said_to_be(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_config_that_is_not_there_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", "/no/such/router.toml"]) == 1
     assert capsys.readouterr().err == "/no/such/router.toml: cannot be read: No such file or directory\n"
 
 
-def test_the_policies_are_listed_with_where_they_come_from(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_policies_are_listed_with_where_they_come_from(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["policies"]) == 0
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.split() == ["NAME", "FROM", "WHAT", "IT", "DOES"]
@@ -164,11 +160,5 @@ def test_a_command_imports_only_what_it_needs(line: list[str], absent: set[str])
         "    pass\n"
         f"print(*sorted({absent!r} & set(sys.modules)), file=sys.stderr)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        check=True,
-        timeout=60,
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, timeout=60, capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == ""

@@ -20,12 +20,7 @@ from zope.interface import implementer
 from txrouter.config import Address, Config, ConfigError, Listener, RouterTable
 from txrouter.core.addresses import normalise
 from txrouter.core.limits import Limits
-from txrouter.interfaces import (
-    IConsumer,
-    IDelivery,
-    IDistributionPolicy,
-    IDistributionPolicyFactory,
-)
+from txrouter.interfaces import IConsumer, IDelivery, IDistributionPolicy, IDistributionPolicyFactory
 from txrouter.registry import GROUP, Registry
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -113,9 +108,7 @@ def endpoint(text: object) -> dict[str, object]:
 # ---- what a config means -------------------------------------------------------------------------------------------
 
 
-def test_without_a_config_it_listens_on_loopback_and_every_address_is_pull(
-    registry: Registry,
-) -> None:
+def test_without_a_config_it_listens_on_loopback_and_every_address_is_pull(registry: Registry) -> None:
     config = Config.default(registry=registry)
     assert config.listener == (Listener(endpoint="tcp:5672:interface=127.0.0.1"),)
     assert config.listener[0].allow_bare is True
@@ -128,16 +121,9 @@ def test_without_a_config_it_listens_on_loopback_and_every_address_is_pull(
 def test_addresses_get_the_policies_and_options_they_name(registry: Registry) -> None:
     config = Config.from_dict(
         {
-            "router": {
-                "default_distribution": "weighted",
-                "default_options": {"share": 3},
-            },
+            "router": {"default_distribution": "weighted", "default_options": {"share": 3}},
             "address": [
-                {
-                    "pattern": "jobs.*",
-                    "distribution": "weighted",
-                    "options": {"capacity": "property:capacity"},
-                },
+                {"pattern": "jobs.*", "distribution": "weighted", "options": {"capacity": "property:capacity"}},
                 {"prefix": "news", "distribution": f"{__name__}:pull"},
             ],
         },
@@ -152,9 +138,7 @@ def test_addresses_get_the_policies_and_options_they_name(registry: Registry) ->
     assert table.find("other").factory is weighted
 
 
-def test_an_integer_is_good_for_a_number_and_an_array_for_a_tuple(
-    registry: Registry,
-) -> None:
+def test_an_integer_is_good_for_a_number_and_an_array_for_a_tuple(registry: Registry) -> None:
     config = Config.from_dict(address(options={"share": 2, "steps": [1, 2]}), registry=registry)
     assert config.address[0].options == Options(share=2.0, steps=(1, 2))
 
@@ -185,9 +169,7 @@ def test_every_limit_of_the_core_can_be_configured(registry: Registry) -> None:
     assert Config.from_dict({"limits": limits}, registry=registry).limits == Limits()
 
 
-def test_the_command_line_replaces_the_default_listener_and_adds_to_those_of_a_file(
-    registry: Registry,
-) -> None:
+def test_the_command_line_replaces_the_default_listener_and_adds_to_those_of_a_file(registry: Registry) -> None:
     alone = Config.default(listen=["tcp:1", "tcp:2"], registry=registry)
     assert [listener.endpoint for listener in alone.listener] == ["tcp:1", "tcp:2"]
     added = Config.from_dict(endpoint("tcp:1"), listen=["tcp:2"], registry=registry)
@@ -196,10 +178,7 @@ def test_the_command_line_replaces_the_default_listener_and_adds_to_those_of_a_f
 
 def test_the_command_line_adds_addresses(registry: Registry) -> None:
     config = Config.from_dict(address(), distribution=["a=b.#=pull"], registry=registry)
-    assert [(a.pattern, a.distribution) for a in config.address] == [
-        ("x", "weighted"),
-        ("a=b.#", "pull"),
-    ]
+    assert [(a.pattern, a.distribution) for a in config.address] == [("x", "weighted"), ("a=b.#", "pull")]
 
 
 @pytest.mark.parametrize(
@@ -217,9 +196,7 @@ def test_an_endpoint_is_any_that_twisted_knows(registry: Registry, text: str) ->
     assert Config.from_dict(endpoint(text), registry=registry).listener[0].endpoint == text
 
 
-def test_checking_a_config_installs_no_reactor_and_opens_nothing(
-    tmp_path: Path,
-) -> None:
+def test_checking_a_config_installs_no_reactor_and_opens_nothing(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from txrouter.config import Config\n"
@@ -237,19 +214,12 @@ def test_checking_a_config_installs_no_reactor_and_opens_nothing(
 def test_all_that_is_wrong_is_said_at_once(registry: Registry) -> None:
     data: dict[str, object] = {
         "router": {"id": "a b", "default_distribution": "pul"},
-        "listener": [
-            {"endpoint": "tcp:1"},
-            {"endpoint": "carrier-pigeon:1", "allow_bare": 1},
-        ],
+        "listener": [{"endpoint": "tcp:1"}, {"endpoint": "carrier-pigeon:1", "allow_bare": 1}],
         "listeners": [],
         "address": [
             {"pattern": "a", "distribution": "weighted"},
             {"pattern": "/a", "distribution": "pull"},
-            {
-                "prefix": "b*",
-                "distribution": "weighted",
-                "options": {"capcity": "x", "window": "y"},
-            },
+            {"prefix": "b*", "distribution": "weighted", "options": {"capcity": "x", "window": "y"}},
         ],
         "limits": {"max_links": 0, "max_link": 1},
     }
@@ -280,133 +250,55 @@ def test_an_error_is_its_problems_one_on_each_line(registry: Registry) -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (
-            {"router": {"id": ""}},
-            "router.id: must be a name without spaces and slashes",
-        ),
-        (
-            {"router": {"id": "a/b"}},
-            "router.id: must be a name without spaces and slashes",
-        ),
+        ({"router": {"id": ""}}, "router.id: must be a name without spaces and slashes"),
+        ({"router": {"id": "a/b"}}, "router.id: must be a name without spaces and slashes"),
         ({"router": {"stop_timeout": -1}}, "router.stop_timeout: must be at least 0"),
-        (
-            {"router": {"stop_timeout": float("nan")}},
-            "router.stop_timeout: must be a finite number",
-        ),
-        (
-            {"router": {"default_options": {"share": "1"}}},
-            'router.default_options.share: must be a number, not "1"',
-        ),
+        ({"router": {"stop_timeout": float("nan")}}, "router.stop_timeout: must be a finite number"),
+        ({"router": {"default_options": {"share": "1"}}}, 'router.default_options.share: must be a number, not "1"'),
         ({"listener": []}, "listener: must not be empty"),
         ({"listener": [{}]}, "listener[0].endpoint: is missing"),
         ({"listener": [7]}, "listener[0]: must be a table, not 7"),
         (endpoint(7), "listener[0].endpoint: must be a string, not 7"),
-        (
-            endpoint(""),
-            "listener[0].endpoint: '' is no server endpoint: Unknown endpoint type: ''",
-        ),
+        (endpoint(""), "listener[0].endpoint: '' is no server endpoint: Unknown endpoint type: ''"),
         (
             endpoint("tcp:1:colour=red"),
             "listener[0].endpoint: 'tcp:1:colour=red' is no server endpoint: "
             "got an unexpected keyword argument 'colour'",
         ),
-        (
-            endpoint("tcp:99999"),
-            "listener[0].endpoint: 'tcp:99999' is no server endpoint: ports end at 65535",
-        ),
+        (endpoint("tcp:99999"), "listener[0].endpoint: 'tcp:99999' is no server endpoint: ports end at 65535"),
         (
             endpoint("ssl:5671:privateKey=/no/such/key.pem"),
             "listener[0].endpoint: /no/such/key.pem: No such file or directory",
         ),
-        (
-            address(pattern="a.*b"),
-            "address[0].pattern: the pattern 'a.*b' has a wildcard inside the token '*b'",
-        ),
-        (
-            address(pattern="a..b"),
-            "address[0].pattern: the pattern 'a..b' has an empty token",
-        ),
+        (address(pattern="a.*b"), "address[0].pattern: the pattern 'a.*b' has a wildcard inside the token '*b'"),
+        (address(pattern="a..b"), "address[0].pattern: the pattern 'a..b' has an empty token"),
         (address(pattern=""), "address[0].pattern: '' names no address"),
-        (
-            address(pattern=None),
-            "address[0].pattern: an address has a pattern or a prefix, one of the two",
-        ),
-        (
-            address(prefix="y"),
-            "address[0].pattern: an address has a pattern or a prefix, one of the two",
-        ),
+        (address(pattern=None), "address[0].pattern: an address has a pattern or a prefix, one of the two"),
+        (address(prefix="y"), "address[0].pattern: an address has a pattern or a prefix, one of the two"),
         (address(distribution=None), "address[0].distribution: must be a string"),
         (address(options=[]), "address[0].options: must be a table"),
-        (
-            address(options={"strict": 1}),
-            "address[0].options.strict: must be true or false, not 1",
-        ),
-        (
-            address(options={"window": True}),
-            "address[0].options.window: must be a whole number, not true",
-        ),
-        (
-            address(options={"window": 1.5}),
-            "address[0].options.window: must be a whole number",
-        ),
-        (
-            address(options={"order": "both"}),
-            "address[0].options.order: Input should be 'first' or 'last'",
-        ),
-        (
-            address(options={"steps": [1, "b"]}),
-            'address[0].options.steps[1]: must be a whole number, not "b"',
-        ),
-        (
-            address(options={"capacity": "none"}),
-            "address[0].options: capacity must be something",
-        ),
-        (
-            address(options={"window": 13}),
-            "address[0].options: window and luck contradict each other",
-        ),
-        (
-            address(options={"window": 14}),
-            "address[0].options: the policy cannot be built: KeyError: 'window'",
-        ),
-        (
-            address(options={"zzz": 1}),
-            "address[0].options.zzz: is unknown; there are: capacity, window, share, ",
-        ),
+        (address(options={"strict": 1}), "address[0].options.strict: must be true or false, not 1"),
+        (address(options={"window": True}), "address[0].options.window: must be a whole number, not true"),
+        (address(options={"window": 1.5}), "address[0].options.window: must be a whole number"),
+        (address(options={"order": "both"}), "address[0].options.order: Input should be 'first' or 'last'"),
+        (address(options={"steps": [1, "b"]}), 'address[0].options.steps[1]: must be a whole number, not "b"'),
+        (address(options={"capacity": "none"}), "address[0].options: capacity must be something"),
+        (address(options={"window": 13}), "address[0].options: window and luck contradict each other"),
+        (address(options={"window": 14}), "address[0].options: the policy cannot be built: KeyError: 'window'"),
+        (address(options={"zzz": 1}), "address[0].options.zzz: is unknown; there are: capacity, window, share, "),
         (address(distribution="needy"), "address[0].options.key: is missing"),
-        (
-            address(distribution="odd"),
-            "address[0].options: the policy's own options are of no use: ",
-        ),
-        (
-            address(distribution="impostor"),
-            "address[0].options: the policy cannot be built: ",
-        ),
+        (address(distribution="odd"), "address[0].options: the policy's own options are of no use: "),
+        (address(distribution="impostor"), "address[0].options: the policy cannot be built: "),
         (
             address(distribution="no.such:thing"),
             "address[0].distribution: 'no.such:thing' cannot be loaded: ModuleNotFoundError: ",
         ),
         ({"limits": []}, "limits: must be a table"),
-        (
-            {"limits": {"idle_timeout": 0.5}},
-            "limits.idle_timeout: must be 0 (off) or at least 1",
-        ),
-        (
-            {"limits": {"handshake_timeout": 0}},
-            "limits.handshake_timeout: must be above 0",
-        ),
-        (
-            {"limits": {"max_frame_size": 100}},
-            "limits.max_frame_size: must be at least 512",
-        ),
-        (
-            {"limits": {"max_sessions": 32_769}},
-            "limits.max_sessions: must be at most 32768",
-        ),
-        (
-            {"limits": {"link_capacity": 2.5}},
-            "limits.link_capacity: must be a whole number",
-        ),
+        ({"limits": {"idle_timeout": 0.5}}, "limits.idle_timeout: must be 0 (off) or at least 1"),
+        ({"limits": {"handshake_timeout": 0}}, "limits.handshake_timeout: must be above 0"),
+        ({"limits": {"max_frame_size": 100}}, "limits.max_frame_size: must be at least 512"),
+        ({"limits": {"max_sessions": 32_769}}, "limits.max_sessions: must be at most 32768"),
+        ({"limits": {"link_capacity": 2.5}}, "limits.link_capacity: must be a whole number"),
         (
             {"limits": {"session_window": 65_536}},
             "limits: session_window must be at least twice max_frame_size (65536)",
@@ -420,13 +312,8 @@ def test_a_problem_is_said_with_its_path(registry: Registry, data: dict[str, obj
     assert "\n" not in said
 
 
-def test_a_pattern_and_a_prefix_that_are_the_same_are_there_twice(
-    registry: Registry,
-) -> None:
-    rules = [
-        {"prefix": "a.b", "distribution": "pull"},
-        {"pattern": "amqp:/a/b/#", "distribution": "pull"},
-    ]
+def test_a_pattern_and_a_prefix_that_are_the_same_are_there_twice(registry: Registry) -> None:
+    rules = [{"prefix": "a.b", "distribution": "pull"}, {"pattern": "amqp:/a/b/#", "distribution": "pull"}]
     assert problems(registry, {"address": rules}) == ["address[1].pattern: 'amqp:/a/b/#' is there twice"]
 
 
@@ -439,10 +326,7 @@ def test_the_command_line_does_not_silently_override_a_file(registry: Registry) 
 
 def test_a_file_is_toml(registry: Registry, tmp_path: Path) -> None:
     path = tmp_path / "router.toml"
-    path.write_text(
-        '[router]\nid = "é1"\n[[address]]\npattern = "x"\ndistribution = "pull"\n',
-        encoding="utf-8",
-    )
+    path.write_text('[router]\nid = "é1"\n[[address]]\npattern = "x"\ndistribution = "pull"\n', encoding="utf-8")
     config = Config.load(path, listen=["tcp:0"], distribution=["y=weighted"], registry=registry)
     assert config.router.id == "é1"
     assert [a.pattern for a in config.address] == ["x", "y"]
@@ -454,10 +338,7 @@ def test_a_file_is_toml(registry: Registry, tmp_path: Path) -> None:
     [
         (b"[router]\nid = r1\n", "line 2, column 6: Invalid value"),
         (b"[router]\nid = ", "line 2, column 6: Invalid value"),
-        (
-            b'[router]\nid = "a"\nid = "b"\n',
-            "line 3, column 9: Cannot overwrite a value",
-        ),
+        (b'[router]\nid = "a"\nid = "b"\n', "line 3, column 9: Cannot overwrite a value"),
         (b"id = \xff", "cannot be read: byte 5 is not UTF-8"),
     ],
 )
@@ -482,11 +363,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_of_the_config(tmp_path: Path) -
 
 
 def documented_configs() -> list[str]:
-    return re.findall(
-        r"^```toml\n(.*?)^```$",
-        OPERATIONS.read_text(encoding="utf-8"),
-        re.DOTALL | re.MULTILINE,
-    )
+    return re.findall(r"^```toml\n(.*?)^```$", OPERATIONS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("text", documented_configs())
@@ -497,21 +374,13 @@ def test_the_example_configs_of_the_documentation_are_right(text: str, tmp_path:
 
 def documented_keys() -> dict[str, str]:
     """Each key in the documentation's table of the config, with its default as it is written there."""
-    rows = re.findall(
-        r"^\| `([a-z_.\[\]]+)` \| (.*?) \|",
-        OPERATIONS.read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
+    rows = re.findall(r"^\| `([a-z_.\[\]]+)` \| (.*?) \|", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
     return {key: default.strip("`").replace(",", "") for key, default in rows}
 
 
 def test_the_documentation_has_every_key_and_its_default(registry: Registry) -> None:
     documented = documented_keys()
-    tables: dict[str, type[BaseModel]] = {
-        "router": RouterTable,
-        "listener[]": Listener,
-        "address[]": Address,
-    }
+    tables: dict[str, type[BaseModel]] = {"router": RouterTable, "listener[]": Listener, "address[]": Address}
     keys = {f"{table}.{key}" for table, model in tables.items() for key in model.model_fields}
     limits = {f"limits.{key}": value for key, value in dataclasses.asdict(Limits()).items()}
     assert set(documented) == keys | set(limits)

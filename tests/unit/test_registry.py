@@ -10,12 +10,7 @@ from pathlib import Path
 import pytest
 from zope.interface import implementer
 
-from txrouter.interfaces import (
-    IConsumer,
-    IDelivery,
-    IDistributionPolicy,
-    IDistributionPolicyFactory,
-)
+from txrouter.interfaces import IConsumer, IDelivery, IDistributionPolicy, IDistributionPolicyFactory
 from txrouter.registry import GROUP, Option, PolicyError, Registry
 
 MODULE = """
@@ -112,13 +107,7 @@ def test_a_source_checkout_that_was_never_installed_offers_what_its_setup_cfg_do
 
 
 def test_a_package_that_was_installed_offers_its_policies(packages: Path) -> None:
-    install(
-        packages,
-        "acme_sticky",
-        "1.2",
-        "sticky = acme_sticky_a:sticky",
-        {"acme_sticky_a": MODULE},
-    )
+    install(packages, "acme_sticky", "1.2", "sticky = acme_sticky_a:sticky", {"acme_sticky_a": MODULE})
     registry = Registry()
     assert registry.factory("sticky").summary == "always the same one"
     [listed] = [policy for policy in registry.listing() if policy.name == "sticky"]
@@ -127,19 +116,10 @@ def test_a_package_that_was_installed_offers_its_policies(packages: Path) -> Non
 
 
 def test_a_broken_package_is_named_and_disturbs_no_other(packages: Path) -> None:
-    install(
-        packages,
-        "acme_broken",
-        "3.4",
-        "broken = acme_broken_b:x",
-        {"acme_broken_b": "import no_such_module"},
-    )
+    install(packages, "acme_broken", "3.4", "broken = acme_broken_b:x", {"acme_broken_b": "import no_such_module"})
     registry = Registry()
     assert registry.factory("pull").name == "pull"
-    with pytest.raises(
-        PolicyError,
-        match=r"^'broken' of acme_broken 3\.4 cannot be loaded: .*no_such_module",
-    ):
+    with pytest.raises(PolicyError, match=r"^'broken' of acme_broken 3\.4 cannot be loaded: .*no_such_module"):
         registry.factory("broken")
     [listed] = [policy for policy in registry.listing() if policy.name == "broken"]
     assert listed.error is not None
@@ -154,17 +134,8 @@ def test_a_package_that_exits_while_it_is_imported_ends_nothing(packages: Path) 
 
 
 def test_only_the_policy_that_is_asked_for_is_imported(packages: Path) -> None:
-    modules = {
-        "acme_lazy_c": MODULE,
-        "acme_lazy_d": MODULE.replace('"sticky"', '"other"'),
-    }
-    install(
-        packages,
-        "acme_lazy",
-        "1",
-        "sticky = acme_lazy_c:sticky\nother = acme_lazy_d:sticky",
-        modules,
-    )
+    modules = {"acme_lazy_c": MODULE, "acme_lazy_d": MODULE.replace('"sticky"', '"other"')}
+    install(packages, "acme_lazy", "1", "sticky = acme_lazy_c:sticky\nother = acme_lazy_d:sticky", modules)
     Registry().factory("sticky")
     assert "acme_lazy_c" in sys.modules
     assert "acme_lazy_d" not in sys.modules
@@ -196,10 +167,7 @@ def test_where_there_is_no_policy_at_all_the_error_says_so() -> None:
     [
         ("no_such_module_here:factory", "ModuleNotFoundError"),
         (f"{__name__}:no_such_thing", "AttributeError"),
-        (
-            f"{__name__}:NobodyFactory",
-            "is no policy factory: .*IDistributionPolicyFactory",
-        ),
+        (f"{__name__}:NobodyFactory", "is no policy factory: .*IDistributionPolicyFactory"),
         (f"{__name__}:MODULE", "is no policy factory: .*IDistributionPolicyFactory"),
         (f"{__name__}:untyped", "is no policy factory: its options are no dataclass"),
         ("not a module:factory", "cannot be loaded"),
@@ -218,31 +186,13 @@ def test_a_factory_must_go_by_the_name_it_is_offered_under() -> None:
         Registry([offer("somebody", "nobody")]).factory("somebody")
 
 
-def test_a_name_that_two_packages_offer_is_refused_and_both_are_named(
-    packages: Path,
-) -> None:
-    install(
-        packages,
-        "acme_first",
-        "1.0",
-        "sticky = acme_first_e:sticky",
-        {"acme_first_e": MODULE},
-    )
-    install(
-        packages,
-        "acme_second",
-        "2.0",
-        "sticky = acme_second_f:sticky",
-        {"acme_second_f": MODULE},
-    )
+def test_a_name_that_two_packages_offer_is_refused_and_both_are_named(packages: Path) -> None:
+    install(packages, "acme_first", "1.0", "sticky = acme_first_e:sticky", {"acme_first_e": MODULE})
+    install(packages, "acme_second", "2.0", "sticky = acme_second_f:sticky", {"acme_second_f": MODULE})
     registry = Registry()
     with pytest.raises(PolicyError) as caught:
         registry.factory("sticky")
-    for part in (
-        "acme_first 1.0 (acme_first_e:sticky)",
-        "acme_second 2.0 (acme_second_f:sticky)",
-        "package.module",
-    ):
+    for part in ("acme_first 1.0 (acme_first_e:sticky)", "acme_second 2.0 (acme_second_f:sticky)", "package.module"):
         assert part in str(caught.value)
     assert registry.factory("acme_second_f:sticky").name == "sticky"
 

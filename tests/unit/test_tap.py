@@ -12,13 +12,7 @@ from twisted.application.service import IServiceMaker
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import (
-    ILogObserver,
-    LogEvent,
-    LogLevel,
-    formatEvent,
-    globalLogPublisher,
-)
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.plugin import getPlugins
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
@@ -104,17 +98,7 @@ def test_twist_finds_the_plugin_and_its_module() -> None:
 
 
 def test_the_options_are_a_config_and_any_number_of_endpoints_and_addresses() -> None:
-    options = parsed(
-        "-c",
-        "a.toml",
-        "-l",
-        "tcp:1",
-        "--listen",
-        "tcp:2",
-        "-d",
-        "x=pull",
-        "--distribution=y=pull",
-    )
+    options = parsed("-c", "a.toml", "-l", "tcp:1", "--listen", "tcp:2", "-d", "x=pull", "--distribution=y=pull")
     assert options["config"] == "a.toml"
     assert options["listen"] == ["tcp:1", "tcp:2"]
     assert options["distribution"] == ["x=pull", "y=pull"]
@@ -163,10 +147,7 @@ def test_a_router_that_listens_is_tuned_for_a_long_life(listening: Listening, tu
 
 
 def test_a_router_that_cannot_listen_raises_what_ends_the_process(
-    listening: Listening,
-    tuned: list[bool],
-    critical: list[str],
-    at_exit: list[tuple[object, ...]],
+    listening: Listening, tuned: list[bool], critical: list[str], at_exit: list[tuple[object, ...]]
 ) -> None:
     listening(fail(IN_USE))
     with pytest.raises(tap.CannotStartError) as caught:
@@ -206,14 +187,8 @@ def test_a_router_that_finds_out_later_that_it_cannot_listen_stops_the_reactor(
             CannotListenError(None, "/run/r.sock", OSError(13, "Permission denied")),
             " on /run/r.sock: Permission denied",
         ),
-        (
-            CannotListenError("", 5672, "Cannot say"),
-            " on port 5672 of any interface: Cannot say",
-        ),
-        (
-            FileNotFoundError(2, "No such file", "7", None, b"/run/x.lock"),
-            " on /run/x.lock: No such file",
-        ),
+        (CannotListenError("", 5672, "Cannot say"), " on port 5672 of any interface: Cannot say"),
+        (FileNotFoundError(2, "No such file", "7", None, b"/run/x.lock"), " on /run/x.lock: No such file"),
         (OSError(88, "Not a socket"), ": Not a socket"),
         (IndexError("list index"), ": IndexError('list index')"),
         (RuntimeError("what"), ": RuntimeError('what')"),
@@ -226,9 +201,7 @@ def test_why_it_cannot_listen_is_one_line(listening: Listening, critical: list[s
     assert critical == [f"txrouter cannot listen{line}"]
 
 
-def test_a_socket_that_systemd_does_not_pass_is_said_to_be_missing(
-    critical: list[str],
-) -> None:
+def test_a_socket_that_systemd_does_not_pass_is_said_to_be_missing(critical: list[str]) -> None:
     config = Config.default(listen=["systemd:domain=INET:name=amqp"])
     with pytest.raises(tap.CannotStartError):
         tap.Program(config, Reactor()).startService()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from txrouter.amqp import engine
+from txrouter.amqp.deliveries import IncomingDelivery
 from txrouter.amqp.engine import (
     LINK_FLOW,
     OUTPUT,
@@ -37,14 +38,10 @@ from txrouter.amqp.engine import (
     transport_push,
     transport_tick,
 )
+from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.lifecycle import Lifecycle
-from txrouter.amqp.links import (
-    OUTGOING_HIGH,
-    IncomingDelivery,
-    IncomingLink,
-    OutgoingLink,
-)
 from txrouter.amqp.outcomes import heard
+from txrouter.amqp.outgoing import OUTGOING_HIGH, OutgoingLink
 from txrouter.core.outcomes import ACCEPTED
 
 if TYPE_CHECKING:
@@ -103,7 +100,7 @@ class Connection:
         self._started = turn.clock()
         self._closing_since: float | None = None
 
-    # -- bytes in ----------------------------------------------------------------------------------------------------
+    # -- bytes in ----------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
         """Bytes came."""
@@ -121,7 +118,7 @@ class Connection:
         taken = transport_push(transport, data, size)
         self._serve_events()
         position = taken
-        while 0 < taken and position < size and not self.lost:
+        while taken > 0 and position < size and not self.lost:
             taken = transport_push(transport, offset(data, position), size - position)
             position += taken
             self._serve_events()
@@ -158,13 +155,11 @@ class Connection:
                 collector_pop(collector)
                 continue
             delivery = unsettled.get(pointer)
-            if delivery is None and (
-                incoming is None or link_current(incoming.pn) != pointer
-            ):
+            if delivery is None and (incoming is None or link_current(incoming.pn) != pointer):
                 # not of the links that the last events were for
                 link = links.get(delivery_link(pointer))
                 if link.__class__ is OutgoingLink:
-                    unsettled = link.unsettled  # type: ignore[union-attr]
+                    unsettled = link.unsettled
                     delivery = unsettled.get(pointer)
                     if delivery is None:
                         link = None
@@ -181,18 +176,13 @@ class Connection:
                 # the consumer says what became of it
                 if delivery_settled(pointer):
                     state = delivery_remote_state(pointer)
-                    router.settle(
-                        delivery,
-                        ACCEPTED if state == STATE_ACCEPTED else heard(pointer, state),
-                    )
+                    router.settle(delivery, ACCEPTED if state == STATE_ACCEPTED else heard(pointer, state))
                 else:
                     delivery.consumer.updated(delivery, pointer)
             elif incoming.plain and not delivery_partial(pointer):  # type: ignore[union-attr]
                 # a whole message, and the link's next one
                 presettled = incoming.may_presettle and delivery_settled(pointer)  # type: ignore[union-attr]
-                arrived = IncomingDelivery(
-                    incoming, incoming.address, presettled, router.now, pointer
-                )  # type: ignore
+                arrived = IncomingDelivery(incoming, incoming.address, presettled, router.now, pointer)  # type: ignore
                 if not router.route(arrived):
                     incoming.wait(arrived)  # type: ignore[union-attr]
             else:
@@ -205,23 +195,23 @@ class Connection:
 
     def _flow(self, link: IncomingLink | OutgoingLink | None) -> None:
         if link.__class__ is OutgoingLink:
-            pn = link.pn  # type: ignore[union-attr]
+            pn = link.pn
             granted = link_credit(pn)
             if granted < 0:
                 # as large as can be said, which proton reads as negative; or lowered below what is on its way
                 granted = UNLIMITED if granted + link_queued(pn) < 0 else 0
-            elif link.streaming is not None:  # type: ignore[union-attr]
+            elif link.streaming is not None:
                 granted -= 1  # proton counts the message when its last byte is there
-            if granted != link.credit + link.withheld:  # type: ignore[union-attr]
-                self.router.credit(link, granted)  # type: ignore[arg-type]
+            if granted != link.credit + link.withheld:
+                self.router.credit(link, granted)
             if granted and link_get_drain(pn):
-                self.turn.drain(link)  # type: ignore[arg-type]
-        elif link is not None:
+                self.turn.drain(link)
+        elif link.__class__ is IncomingLink:
             given_back = link_drained(link.pn)
             if given_back > 0:
                 self.router.drained(link, given_back)
 
-    # -- bytes out -----------------------------------------------------------------------------------------------------
+    # -- bytes out ---------------------------------------------------------------------------------
 
     def mark(self) -> None:
         """Something is to be written, at the end of the turn."""
@@ -274,7 +264,7 @@ class Connection:
     def _refresh_consumers(self) -> None:
         for link in self.links.values():
             if link.__class__ is OutgoingLink:
-                link.refresh()  # type: ignore[union-attr]
+                link.refresh()
 
     def congest(self, link: OutgoingLink) -> None:
         """Too much of this link's session is unsent."""
@@ -295,7 +285,7 @@ class Connection:
                 link.refresh()
         self._congested = still
 
-    # -- time --------------------------------------------------------------------------------------------------------------
+    # -- time --------------------------------------------------------------------------------------
 
     def beat(self, now: float) -> None:
         """Called several times a second: idle time-outs both ways, the handshake's and a stalled reader's."""
@@ -325,16 +315,14 @@ class Connection:
         self._serve_events()
         self.mark()
 
-    # -- endings -------------------------------------------------------------------------------------------------------------
+    # -- endings -----------------------------------------------------------------------------------
 
     def close(self, condition: str = "", description: str = "") -> None:
         """Close in order, with an error if one is named. The transport is lost when the peer has closed too."""
         if self.lost or self._closing_since is not None:
             return
         if condition:
-            engine.set_condition(
-                engine.connection_condition(self.pn_connection), condition, description
-            )
+            engine.set_condition(engine.connection_condition(self.pn_connection), condition, description)
         engine.connection_close(self.pn_connection)
         self._close_soon()
         self.mark()
@@ -343,9 +331,7 @@ class Connection:
         if self._closing_since is None:
             self._closing_since = self.router.now
 
-    def refuse_link(
-        self, link: IncomingLink | OutgoingLink, condition: str, description: str
-    ) -> None:
+    def refuse_link(self, link: IncomingLink | OutgoingLink, condition: str, description: str) -> None:
         """Detach a link, for a reason."""
         self._lifecycle.close_link(link, condition, description)
 
@@ -365,9 +351,7 @@ class Connection:
     def _broken(self, error: Exception) -> None:
         """Serving this connection failed, by what the peer sent or by a fault of ours: nobody else is to notice."""
         self.router.counters["broken_connections"] += 1
-        self.router.report(
-            "connection failed", {"connection": self.name, "error": error}
-        )
+        self.router.report("connection failed", {"connection": self.name, "error": error})
         self._wire.abort()
 
     def lose(self) -> None:

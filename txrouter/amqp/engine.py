@@ -33,7 +33,7 @@ lib.init()
 NULL: Final[Any] = ffi.NULL
 unpack: Final[Any] = ffi.unpack
 
-# -- events --------------------------------------------------------------------------------------------------------
+# -- events ----------------------------------------------------------------------------------------
 
 collector_peek: Final[Any] = lib.pn_collector_peek
 collector_pop: Final[Any] = lib.pn_collector_pop
@@ -56,7 +56,7 @@ TRANSPORT_HEAD_CLOSED: Final[int] = lib.PN_TRANSPORT_HEAD_CLOSED
 TRANSPORT_TAIL_CLOSED: Final[int] = lib.PN_TRANSPORT_TAIL_CLOSED
 TRANSPORT_CLOSED: Final[int] = lib.PN_TRANSPORT_CLOSED
 
-# -- deliveries ----------------------------------------------------------------------------------------------------
+# -- deliveries ------------------------------------------------------------------------------------
 
 new_delivery: Final[Any] = lib.pn_delivery
 delivery_abort: Final[Any] = lib.pn_delivery_abort
@@ -75,7 +75,7 @@ STATE_REJECTED: Final[int] = lib.PN_REJECTED
 STATE_RELEASED: Final[int] = lib.PN_RELEASED
 STATE_MODIFIED: Final[int] = lib.PN_MODIFIED
 
-# -- links and sessions ----------------------------------------------------------------------------------------------
+# -- links and sessions ----------------------------------------------------------------------------
 
 link_advance: Final[Any] = lib.pn_link_advance
 link_credit: Final[Any] = lib.pn_link_credit
@@ -93,7 +93,7 @@ session_outgoing_bytes: Final[Any] = lib.pn_session_outgoing_bytes
 
 SENDS_UNSETTLED: Final[int] = lib.PN_SND_UNSETTLED
 
-# -- transports ------------------------------------------------------------------------------------------------------
+# -- transports ------------------------------------------------------------------------------------
 
 transport_push: Final[Any] = lib.pn_transport_push
 transport_peek: Final[Any] = lib.pn_transport_peek
@@ -101,7 +101,7 @@ transport_pop: Final[Any] = lib.pn_transport_pop
 transport_tick: Final[Any] = lib.pn_transport_tick
 transport_capacity: Final[Any] = lib.pn_transport_capacity
 
-# -- the buffers that everything passes through ------------------------------------------------------------------------
+# -- the buffers that everything passes through ----------------------------------------------------
 
 CHUNK: Final[int] = 1 << 17
 """Bytes moved from link to link at once: larger pieces spend their time turning proton's buffers."""
@@ -112,7 +112,7 @@ OUTPUT: Final[int] = 1 << 16
 OUTPUT_BUFFER: Final[Any] = ffi.new("char[]", OUTPUT)
 OUTPUT_VIEW: Final[memoryview] = memoryview(ffi.buffer(OUTPUT_BUFFER))
 
-# Delivery tags on outgoing links are a counter's eight bytes, in one struct that is used again and again: proton copies.
+# Delivery tags on outgoing links are a counter's eight bytes, in one struct for all of them: proton copies it.
 _tag_bytes: Final[Any] = ffi.new("char[]", 8)
 _tag: Final[Any] = ffi.new("pn_delivery_tag_t *")
 _tag.size = 8
@@ -127,12 +127,10 @@ def offset(data: bytes, start: int) -> Any:
     return ffi.from_buffer(data) + start
 
 
-# -- making and freeing -------------------------------------------------------------------------------------------------
+# -- making and freeing ----------------------------------------------------------------------------
 
 
-def new_connection(
-    container: str, max_frame_size: int, max_sessions: int, idle_timeout: float
-) -> tuple[Any, Any, Any]:
+def new_connection(container: str, max_frame_size: int, max_sessions: int, idle_timeout: float) -> tuple[Any, Any, Any]:
     """The (transport, connection, collector) of a server's end, bound to each other."""
     transport = lib.pn_transport()
     connection = lib.pn_connection()
@@ -185,15 +183,13 @@ def remote_idle_timeout(transport: Any) -> int:
     return int(lib.pn_transport_get_remote_idle_timeout(transport))
 
 
-def describe_connection(
-    connection: Any, properties: dict[str, str], capabilities: list[str]
-) -> None:
+def describe_connection(connection: Any, properties: dict[str, str], capabilities: list[str]) -> None:
     """Put properties and offered capabilities into our Open."""
     _put_map(lib.pn_connection_properties(connection), properties)
     _put_symbols(lib.pn_connection_offered_capabilities(connection), capabilities)
 
 
-# -- links --------------------------------------------------------------------------------------------------------------
+# -- links -----------------------------------------------------------------------------------------
 
 TERMINUS_NONE: Final[int] = lib.PN_UNSPECIFIED
 TERMINUS_COORDINATOR: Final[int] = lib.PN_COORDINATOR
@@ -208,9 +204,7 @@ def remote_address(link: Any) -> tuple[int, str | None, bool]:
     """The (type, address, dynamic) of the terminus that names the node: the source of a consumer's link, the target of
     a producer's. The address is None where there is none."""
     sender = lib.pn_link_is_sender(link)
-    terminus = (
-        lib.pn_link_remote_source(link) if sender else lib.pn_link_remote_target(link)
-    )
+    terminus = lib.pn_link_remote_source(link) if sender else lib.pn_link_remote_target(link)
     address = lib.pn_terminus_get_address(terminus)
     return (
         lib.pn_terminus_get_type(terminus),
@@ -242,11 +236,7 @@ def refuse_terminus(link: Any) -> None:
 
 def set_dynamic_address(link: Any, address: str) -> None:
     """Tell the peer the address that was made for it."""
-    terminus = (
-        lib.pn_link_source(link)
-        if lib.pn_link_is_sender(link)
-        else lib.pn_link_target(link)
-    )
+    terminus = lib.pn_link_source(link) if lib.pn_link_is_sender(link) else lib.pn_link_target(link)
     lib.pn_terminus_set_dynamic(terminus, True)
     lib.pn_terminus_set_address(terminus, address.encode())
 
@@ -265,7 +255,7 @@ def remote_link_properties(link: Any) -> dict[str, object]:
     return {} if data == NULL else _read_map(data)
 
 
-# -- conditions and outcomes ----------------------------------------------------------------------------------------------
+# -- conditions and outcomes -----------------------------------------------------------------------
 
 
 def set_condition(condition: Any, name: str, description: str) -> None:
@@ -285,16 +275,12 @@ def transport_error(transport: Any) -> str:
 def modified_flags(delivery: Any) -> tuple[bool, bool]:
     """The peer's (delivery-failed, undeliverable-here)."""
     remote = lib.pn_delivery_remote(delivery)
-    return bool(lib.pn_disposition_is_failed(remote)), bool(
-        lib.pn_disposition_is_undeliverable(remote)
-    )
+    return bool(lib.pn_disposition_is_failed(remote)), bool(lib.pn_disposition_is_undeliverable(remote))
 
 
 def update_rejected(delivery: Any, name: str, description: str) -> None:
     """Say REJECTED, for a reason of the router's."""
-    set_condition(
-        lib.pn_disposition_condition(lib.pn_delivery_local(delivery)), name, description
-    )
+    set_condition(lib.pn_disposition_condition(lib.pn_delivery_local(delivery)), name, description)
     delivery_update(delivery, STATE_REJECTED)
 
 
@@ -312,30 +298,16 @@ def copy_state(source: Any, state: int, target: Any) -> None:
         remote = lib.pn_delivery_remote(source)
         local = lib.pn_delivery_local(target)
         if state == STATE_REJECTED:
-            _copy_condition(
-                lib.pn_disposition_condition(remote),
-                lib.pn_disposition_condition(local),
-            )
+            _copy_condition(lib.pn_disposition_condition(remote), lib.pn_disposition_condition(local))
         elif state == STATE_MODIFIED:
             lib.pn_disposition_set_failed(local, lib.pn_disposition_is_failed(remote))
-            lib.pn_disposition_set_undeliverable(
-                local, lib.pn_disposition_is_undeliverable(remote)
-            )
-            lib.pn_data_copy(
-                lib.pn_disposition_annotations(local),
-                lib.pn_disposition_annotations(remote),
-            )
+            lib.pn_disposition_set_undeliverable(local, lib.pn_disposition_is_undeliverable(remote))
+            lib.pn_data_copy(lib.pn_disposition_annotations(local), lib.pn_disposition_annotations(remote))
         elif state == STATE_RECEIVED:
-            lib.pn_disposition_set_section_number(
-                local, lib.pn_disposition_get_section_number(remote)
-            )
-            lib.pn_disposition_set_section_offset(
-                local, lib.pn_disposition_get_section_offset(remote)
-            )
+            lib.pn_disposition_set_section_number(local, lib.pn_disposition_get_section_number(remote))
+            lib.pn_disposition_set_section_offset(local, lib.pn_disposition_get_section_offset(remote))
         else:
-            lib.pn_data_copy(
-                lib.pn_disposition_data(local), lib.pn_disposition_data(remote)
-            )
+            lib.pn_data_copy(lib.pn_disposition_data(local), lib.pn_disposition_data(remote))
     delivery_update(target, state)
 
 
@@ -349,7 +321,7 @@ def _copy_condition(source: Any, target: Any) -> None:
     lib.pn_data_copy(lib.pn_condition_info(target), lib.pn_condition_info(source))
 
 
-# -- proton's data ----------------------------------------------------------------------------------------------------------
+# -- proton's data ---------------------------------------------------------------------------------
 
 
 def _text(string: Any) -> str:
@@ -429,11 +401,7 @@ def _scalar(data: Any) -> object:
     if kind in _INTEGERS:
         return int(_INTEGERS[kind](data))
     if kind == lib.PN_FLOAT or kind == lib.PN_DOUBLE:
-        number = float(
-            lib.pn_data_get_double(data)
-            if kind == lib.PN_DOUBLE
-            else lib.pn_data_get_float(data)
-        )
+        number = float(lib.pn_data_get_double(data) if kind == lib.PN_DOUBLE else lib.pn_data_get_float(data))
         return number if math.isfinite(number) else None
     if kind == lib.PN_BINARY:
         return _bytes(lib.pn_data_get_binary(data))

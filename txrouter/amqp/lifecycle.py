@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from txrouter import __version__
 from txrouter.amqp import engine
-from txrouter.amqp.links import IncomingLink, OutgoingLink
+from txrouter.amqp.incoming import IncomingLink
+from txrouter.amqp.outgoing import OutgoingLink
 from txrouter.core.addresses import normalise
 
 if TYPE_CHECKING:
@@ -64,11 +65,9 @@ class Lifecycle:
             self.detach_all()
             self._connection.close()
         elif kind == engine.TRANSPORT_ERROR:
-            self._connection.failed(
-                engine.transport_error(self._connection.pn_transport)
-            )
+            self._connection.failed(engine.transport_error(self._connection.pn_transport))
 
-    # -- connection ---------------------------------------------------------------------------------------------------
+    # -- connection --------------------------------------------------------------------------------
 
     def _open(self) -> None:
         connection = self._connection
@@ -79,24 +78,17 @@ class Lifecycle:
         connection.container = engine.remote_container(connection.pn_connection)
         idle_timeout = engine.remote_idle_timeout(connection.pn_transport)
         if 0 < idle_timeout < SHORTEST_IDLE_TIMEOUT:
-            connection.close(
-                "amqp:not-allowed",
-                f"an idle-time-out of {idle_timeout} ms; at least 1000 are needed",
-            )
+            connection.close("amqp:not-allowed", f"an idle-time-out of {idle_timeout} ms; at least 1000 are needed")
         elif connection.router.stopping:
             connection.close("amqp:connection:forced", "the router is being stopped")
 
     def _answer_open(self) -> None:
         self.opened = True
         pn_connection = self._connection.pn_connection
-        engine.describe_connection(
-            pn_connection,
-            {"product": "txrouter", "version": __version__},
-            ["ANONYMOUS-RELAY"],
-        )
+        engine.describe_connection(pn_connection, {"product": "txrouter", "version": __version__}, ["ANONYMOUS-RELAY"])
         engine.connection_open(pn_connection)
 
-    # -- sessions -----------------------------------------------------------------------------------------------------
+    # -- sessions ----------------------------------------------------------------------------------
 
     def _begin(self, session: Any) -> None:
         connection = self._connection
@@ -105,10 +97,7 @@ class Lifecycle:
             connection.close("amqp:illegal-state", "begin before open")
             return
         if len(self._sessions) >= connection.limits.max_sessions:
-            connection.close(
-                "amqp:resource-limit-exceeded",
-                f"more than {connection.limits.max_sessions} sessions",
-            )
+            connection.close("amqp:resource-limit-exceeded", f"more than {connection.limits.max_sessions} sessions")
             return
         self._sessions[session] = 0
         engine.session_set_incoming_capacity(session, connection.limits.session_window)
@@ -125,7 +114,7 @@ class Lifecycle:
         engine.session_close(session)
         engine.session_free(session)
 
-    # -- links --------------------------------------------------------------------------------------------------------
+    # -- links -------------------------------------------------------------------------------------
 
     def _attach(self, pointer: Any) -> None:
         connection = self._connection
@@ -138,29 +127,17 @@ class Lifecycle:
         if not engine.link_name(pointer):
             connection.close("amqp:invalid-field", "attach without a name")
         elif links > 2 * limit:
-            connection.close(
-                "amqp:resource-limit-exceeded",
-                f"more than {limit} links in a session, and more refused",
-            )
+            connection.close("amqp:resource-limit-exceeded", f"more than {limit} links in a session, and more refused")
         else:
             try:
                 if links > limit:
-                    raise Refusal(
-                        "amqp:resource-limit-exceeded",
-                        f"more than {limit} links in a session",
-                    )
+                    raise Refusal("amqp:resource-limit-exceeded", f"more than {limit} links in a session")
                 self._accept(pointer)
             except Refusal as refusal:
                 self._refuse(pointer, refusal.condition, str(refusal))
             except Exception as error:
-                connection.router.report(
-                    "attach failed", {"connection": connection.name, "error": error}
-                )
-                self._refuse(
-                    pointer,
-                    "amqp:internal-error",
-                    "the router failed to attach the link",
-                )
+                connection.router.report("attach failed", {"connection": connection.name, "error": error})
+                self._refuse(pointer, "amqp:internal-error", "the router failed to attach the link")
 
     def _refuse(self, pointer: Any, condition: str, description: str) -> None:
         self._connection.router.counters["refused_links"] += 1
@@ -183,18 +160,14 @@ class Lifecycle:
         id = f"{connection.name}/{self._count}"
         if sends:
             assert name is not None
-            outgoing = OutgoingLink(
-                id, connection, properties, pointer, self._capacity(properties)
-            )
+            outgoing = OutgoingLink(id, connection, properties, pointer, self._capacity(properties))
             router.attach_consumer(outgoing, name)
             connection.links[pointer] = outgoing
             outgoing.refresh()
         else:
             incoming = IncomingLink(id, connection, properties, pointer)
             incoming.may_presettle = mode != engine.SENDS_UNSETTLED
-            engine.link_set_max_message_size(
-                pointer, connection.limits.max_message_size
-            )
+            engine.link_set_max_message_size(pointer, connection.limits.max_message_size)
             router.attach_producer(incoming, name)
             incoming.clear_head()
             connection.links[pointer] = incoming
@@ -208,21 +181,14 @@ class Lifecycle:
         router = self._connection.router
         kind, address, dynamic = engine.remote_address(pointer)
         if kind == engine.TERMINUS_COORDINATOR:
-            raise Refusal(
-                "amqp:not-implemented",
-                "there are no transactions: the router stores nothing",
-            )
+            raise Refusal("amqp:not-implemented", "there are no transactions: the router stores nothing")
         if router.stopping:
             raise Refusal("amqp:connection:forced", "the router is being stopped")
         if dynamic:
-            return "temp." + "".join(
-                secrets.choice(_ALPHABET) for _ in range(_NAME)
-            ), True
+            return "temp." + "".join(secrets.choice(_ALPHABET) for _ in range(_NAME)), True
         if not address:
             if sends:
-                raise Refusal(
-                    "amqp:invalid-field", "a source without an address, and not dynamic"
-                )
+                raise Refusal("amqp:invalid-field", "a source without an address, and not dynamic")
             return None, False
         try:
             name = router.resolve(normalise(address))
@@ -251,9 +217,7 @@ class Lifecycle:
         answer(pointer)
         engine.link_free(pointer)
 
-    def close_link(
-        self, link: IncomingLink | OutgoingLink, condition: str, description: str
-    ) -> None:
+    def close_link(self, link: IncomingLink | OutgoingLink, condition: str, description: str) -> None:
         """Detach a link that was attached, for a reason; it is freed when the peer has answered."""
         pointer = link.pn
         if pointer is None:

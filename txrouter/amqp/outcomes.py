@@ -22,19 +22,14 @@ __all__ = ["forward_state", "heard", "say"]
 
 
 def heard(pointer: Any, state: int) -> Outcome:
-    """What the consumer said. Valid until the pointer is settled: the fields are copied from there when it is said on."""
+    """What the consumer said. Its other fields are read when it is said on, before the pointer is settled."""
     if state == STATE_ACCEPTED:
         return ACCEPTED
     if state == STATE_RELEASED:
         return RELEASED
     if state == STATE_MODIFIED:
         failed, undeliverable = modified_flags(pointer)
-        return Outcome(
-            "modified",
-            delivery_failed=failed,
-            undeliverable_here=undeliverable,
-            origin=(pointer, state),
-        )
+        return Outcome("modified", delivery_failed=failed, undeliverable_here=undeliverable, origin=(pointer, state))
     if state == STATE_REJECTED:
         return Outcome("rejected", origin=(pointer, state))
     return SETTLED
@@ -45,7 +40,7 @@ def say(outcome: Outcome, pointer: Any) -> None:
     if outcome is ACCEPTED:
         delivery_update(pointer, STATE_ACCEPTED)
     elif outcome.origin is not None:
-        source, state = outcome.origin  # type: ignore[misc]
+        source, state = outcome.origin
         copy_state(source, state, pointer)
     elif outcome.state == "released":
         delivery_update(pointer, STATE_RELEASED)

@@ -96,7 +96,7 @@ class Negotiation:
         self._output.clear()
         return answer
 
-    # -- the dialogue --------------------------------------------------------------------------------------------------
+    # -- the dialogue ------------------------------------------------------------------------------
 
     def _converse(self) -> _Steps:
         accepted = [_SASL_HEADER] if self._mechanisms else []
@@ -121,7 +121,7 @@ class Negotiation:
         self.user = "anonymous"
         self._output += _outcome_frame(_OK)
 
-    # -- waiting for the client ----------------------------------------------------------------------------------------
+    # -- waiting for the client --------------------------------------------------------------------
 
     def _header(self, *accepted: bytes) -> _Steps:
         """Wait until one of these protocol headers has come, and leave it where it is."""
@@ -154,7 +154,7 @@ class Negotiation:
         return taken
 
 
-# -- what the client sends ---------------------------------------------------------------------------------------------
+# -- what the client sends -------------------------------------------------------------------------
 
 
 def _what_is_wrong(start: bytes, accepted: Sequence[bytes]) -> str:
@@ -200,7 +200,7 @@ def _chosen_mechanism(body: bytes) -> str:
     return mechanism
 
 
-# -- what the server sends ---------------------------------------------------------------------------------------------
+# -- what the server sends -------------------------------------------------------------------------
 
 
 def _mechanisms_frame(mechanisms: Sequence[str]) -> bytes:

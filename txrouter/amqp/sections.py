@@ -43,7 +43,7 @@ class Short(Exception):
     """What has arrived of a message so far does not reach as far as the wanted field."""
 
 
-# -- the sections ----------------------------------------------------------------------------------------------------
+# -- the sections ----------------------------------------------------------------------------------
 
 _HEADER, _PROPERTIES, _APPLICATION_PROPERTIES, _FOOTER = 0x70, 0x73, 0x74, 0x78
 
@@ -118,7 +118,7 @@ _OTHERS: Final[_Readers] = {
 }
 _SCALAR: Final = _BOOLEAN | _SIGNED | _IDENTIFIER | _OTHERS
 
-# -- the fields ------------------------------------------------------------------------------------------------------
+# -- the fields ------------------------------------------------------------------------------------
 
 _FIELD_TYPES: Final[dict[int, dict[str, _Readers]]] = {
     _HEADER: {
@@ -152,7 +152,7 @@ FIELDS: Final[dict[str, tuple[int, int]]] = {
 
 _PLACES: Final = {name: (*place, _FIELD_TYPES[place[0]][name]) for name, place in FIELDS.items()}
 
-# -- what can be wrong -----------------------------------------------------------------------------------------------
+# -- what can be wrong -----------------------------------------------------------------------------
 
 _COUNT: Final = "a list or map says it has more items than are in it"
 _LENGTH: Final = "a value says it is longer than what it is in"
@@ -168,7 +168,7 @@ def _ended(data: bytes, end: int, complete: bool) -> Exception:
     return Short("more of the message is needed")
 
 
-# -- the two questions -----------------------------------------------------------------------------------------------
+# -- the two questions -----------------------------------------------------------------------------
 
 
 def field(data: bytes, name: str, complete: bool) -> object:
@@ -298,7 +298,7 @@ def _find(data: bytes, wanted: int, complete: bool) -> int:
     return -1
 
 
-# -- steps through the encoding: IndexError or struct.error where the data end too early -----------------------------
+# -- steps through the encoding: IndexError or struct.error where the data end too early -----------
 
 
 def skip(data: bytes, at: int, depth: int = 0) -> int:
@@ -310,7 +310,8 @@ def skip(data: bytes, at: int, depth: int = 0) -> int:
     if length == _SIZE_IN_1:
         return at + 2 + data[at + 1]
     if length == _SIZE_IN_4:
-        return at + 5 + _U4(data, at + 1)[0]
+        size: int = _U4(data, at + 1)[0]
+        return at + 5 + size
     if length:
         return at + length
     if data[at]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from txrouter.amqp.connection import Connection
-    from txrouter.amqp.links import IncomingLink, OutgoingLink
+    from txrouter.amqp.incoming import IncomingLink
+    from txrouter.amqp.outgoing import OutgoingLink
     from txrouter.core.router import Router
 
 __all__ = ["Turn"]
@@ -20,9 +21,7 @@ class Turn:
     :param clock: seconds, monotonic.
     """
 
-    def __init__(
-        self, router: Router, schedule: Callable[[], None], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, router: Router, schedule: Callable[[], None], clock: Callable[[], float]) -> None:
         self._router = router
         self._schedule = schedule
         self._scheduled = False

@@ -34,9 +34,7 @@ def normalise(name: str) -> str:
     if not path:
         raise ValueError(f"{name[:80]!r} names no address")
     if len(path) > MAX_LENGTH:
-        raise ValueError(
-            f"an address of {len(path)} characters; at most {MAX_LENGTH} are allowed"
-        )
+        raise ValueError(f"an address of {len(path)} characters; at most {MAX_LENGTH} are allowed")
     return path
 
 
@@ -78,9 +76,7 @@ class AddressTable:
             if not part:
                 raise ValueError(f"the pattern {pattern!r} has an empty token")
             if part not in _WILD and any(wild in part for wild in _WILD):
-                raise ValueError(
-                    f"the pattern {pattern!r} has a wildcard inside the token {part!r}"
-                )
+                raise ValueError(f"the pattern {pattern!r} has a wildcard inside the token {part!r}")
         self._insert(pattern, parts, distribution)
 
     def add_prefix(self, prefix: str, distribution: Distribution) -> None:
@@ -93,14 +89,10 @@ class AddressTable:
             if not part:
                 raise ValueError(f"the prefix {prefix!r} has an empty token")
             if any(wild in part for wild in _WILD):
-                raise ValueError(
-                    f"the prefix {prefix!r} has a wildcard; only a pattern may"
-                )
+                raise ValueError(f"the prefix {prefix!r} has a wildcard; only a pattern may")
         self._insert(prefix, [*parts, "#"], distribution)
 
-    def _insert(
-        self, written: str, parts: list[str], distribution: Distribution
-    ) -> None:
+    def _insert(self, written: str, parts: list[str], distribution: Distribution) -> None:
         node = self._root
         for part in parts:
             node = node.branches.setdefault(part, _Node())
@@ -112,9 +104,7 @@ class AddressTable:
         """The distribution of a normalised address. It takes steps in proportion to its tokens times the patterns'."""
         return self._match(self._root, tokens(path), 0, set()) or self._default
 
-    def _match(
-        self, node: _Node, parts: list[str], at: int, tried: set[tuple[int, int]]
-    ) -> Distribution | None:
+    def _match(self, node: _Node, parts: list[str], at: int, tried: set[tuple[int, int]]) -> Distribution | None:
         here = (id(node), at)
         if here in tried:
             return None

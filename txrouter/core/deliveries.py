@@ -27,24 +27,9 @@ class Delivery:
     The wire subclasses it. A delivery is made for every message, so what few of them need is put in `history`.
     """
 
-    __slots__ = (
-        "arrived",
-        "consumer",
-        "destination",
-        "history",
-        "presettled",
-        "producer",
-        "sent_at",
-        "shelf",
-    )
+    __slots__ = ("arrived", "consumer", "destination", "history", "presettled", "producer", "sent_at", "shelf")
 
-    def __init__(
-        self,
-        producer: Producer | None,
-        destination: Address,
-        presettled: bool,
-        arrived: float,
-    ) -> None:
+    def __init__(self, producer: Producer | None, destination: Address, presettled: bool, arrived: float) -> None:
         self.producer = producer
         self.destination = destination
         self.presettled = presettled

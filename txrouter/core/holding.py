@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Holding"]
 
-EXPIRED = rejected(
-    "amqp:message-expired", "its time to live ran out before a consumer could take it"
-)
+EXPIRED = rejected("amqp:message-expired", "its time to live ran out before a consumer could take it")
 
 
 class Holding:
@@ -40,18 +38,14 @@ class Holding:
         self._changed: list[Address] = []
         self._served: dict[Consumer, None] = {}
 
-    # -- onto a shelf, and off ---------------------------------------------------------------------------------------
+    # -- onto a shelf, and off ---------------------------------------------------------------------
 
     def must_queue(self, delivery: Delivery) -> bool:
         """Others are held for its address. Only where the policy declined those with credit at hand may it be asked
         about one that came later; and never about one whose own producer has others waiting."""
         address = delivery.destination
         producer = delivery.producer
-        return (
-            address.changed
-            or address.free <= 0
-            or (producer is not None and producer.held > 0)
-        )
+        return address.changed or address.free <= 0 or (producer is not None and producer.held > 0)
 
     def hold(self, delivery: Delivery, shelf: OrderedDict[Delivery, None]) -> bool:
         """Put it on a shelf. Returns False: it has not left; or True where it had to leave."""
@@ -109,11 +103,7 @@ class Holding:
 
     def turn_away_all(self, address: Address) -> None:
         """Nobody will come for what is held for this address."""
-        for shelf in (
-            address.returned,
-            address.held,
-            *(consumer.queue for consumer in address.consumers),
-        ):
+        for shelf in (address.returned, address.held, *(consumer.queue for consumer in address.consumers)):
             for delivery in list(shelf):
                 self._unshelve(delivery)
                 self.turn_away(delivery, RELEASED)
@@ -123,7 +113,7 @@ class Holding:
         if delivery.producer is not None and delivery.history is None:
             self._router.left(delivery.producer)
 
-    # -- time to live --------------------------------------------------------------------------------------------------
+    # -- time to live ------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
         """When `expire` is to be called next, on the router's clock; None if nothing that is held can expire."""
@@ -139,17 +129,14 @@ class Holding:
         self._router.counters["expired"] += 1
         return self.turn_away(delivery, EXPIRED)
 
-    # -- given back by a consumer ------------------------------------------------------------------------------------------
+    # -- given back by a consumer ------------------------------------------------------------------
 
     def goes_to_another(self, delivery: Delivery, outcome: Outcome) -> bool:
         """Whether a delivery in flight, with this outcome, will be offered to another consumer."""
         if not outcome.asks_for_another or not delivery.can_be_resent():
             return False
         tried = delivery.history.released_by if delivery.history is not None else ()
-        return any(
-            each is not delivery.consumer and each not in tried
-            for each in delivery.destination.consumers
-        )
+        return any(each is not delivery.consumer and each not in tried for each in delivery.destination.consumers)
 
     def released(self, delivery: Delivery, outcome: Outcome) -> None:
         """Its consumer did not keep it: another may have it, if one is left that has not given it back."""
@@ -189,22 +176,12 @@ class Holding:
         else:
             self._router.send(consumer, delivery, address)
 
-    def _choose_for_returned(
-        self, address: Address, delivery: Delivery, history: History
-    ) -> Consumer | None:
+    def _choose_for_returned(self, address: Address, delivery: Delivery, history: History) -> Consumer | None:
         def may_have_it(consumer: Consumer | None) -> bool:
-            return (
-                consumer is not None
-                and consumer.credit > 0
-                and consumer not in history.released_by
-            )
+            return consumer is not None and consumer.credit > 0 and consumer not in history.released_by
 
         chosen = self._router.choose(address, delivery)
-        return (
-            chosen
-            if may_have_it(chosen)
-            else next(filter(may_have_it, address.consumers), None)
-        )
+        return chosen if may_have_it(chosen) else next(filter(may_have_it, address.consumers), None)
 
     def scatter(self, consumer: Consumer) -> None:
         """A consumer has left: what waited for it alone is offered to the others."""
@@ -212,7 +189,7 @@ class Holding:
             self._unshelve(delivery)
             self._router.route(delivery)
 
-    # -- offering again ----------------------------------------------------------------------------------------------------
+    # -- offering again ----------------------------------------------------------------------------
 
     def something_changed(self, address: Address) -> None:
         """What is held for this address may find a consumer now."""

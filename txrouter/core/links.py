@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
-from txrouter.interfaces import (
-    ICapacityWatcher,
-    IConsumer,
-    ICreditWatcher,
-    IDeliveryWatcher,
-    IProducer,
-)
+from txrouter.interfaces import ICapacityWatcher, IConsumer, ICreditWatcher, IProducer, ISendWatcher, ISettlementWatcher
 
 if TYPE_CHECKING:
     from txrouter.core.deliveries import Delivery
@@ -43,9 +37,7 @@ class Producer:
         "unsettled",
     )
 
-    def __init__(
-        self, id: str, container: str, properties: Mapping[str, object]
-    ) -> None:
+    def __init__(self, id: str, container: str, properties: Mapping[str, object]) -> None:
         self.id = id
         self.container = container
         self.properties = properties
@@ -93,12 +85,7 @@ class Consumer:
     )
 
     def __init__(
-        self,
-        id: str,
-        container: str,
-        properties: Mapping[str, object],
-        capacity: float = 1.0,
-        cost: int = 0,
+        self, id: str, container: str, properties: Mapping[str, object], capacity: float = 1.0, cost: int = 0
     ) -> None:
         self.id = id
         self.container = container
@@ -162,12 +149,11 @@ class Address:
         """Take this policy, and look up once what it wants to be told."""
         self.policy = policy
         self.select: Callable[[Delivery], Consumer | None] = policy.select
-        watches_deliveries = IDeliveryWatcher.providedBy(policy)
         self.sent: Callable[[Consumer, Delivery], None] | None = (
-            policy.sent if watches_deliveries else None
+            policy.sent if ISendWatcher.providedBy(policy) else None
         )
         self.settled: Callable[[Consumer, Delivery, str, float], None] | None = (
-            policy.settled if watches_deliveries else None
+            policy.settled if ISettlementWatcher.providedBy(policy) else None
         )
         self.credit_changed: Callable[[Consumer, int], None] | None = (
             policy.credit_changed if ICreditWatcher.providedBy(policy) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = ["ACCEPTED", "LOST", "RELEASED", "SETTLED", "Outcome", "modified", "rejected"]
 
 
@@ -30,7 +32,7 @@ class Outcome:
         undeliverable_here: bool = False,
         condition: str = "",
         description: str = "",
-        origin: object = None,
+        origin: Any = None,
     ) -> None:
         self.state = state
         self.delivery_failed = delivery_failed
@@ -38,9 +40,7 @@ class Outcome:
         self.condition = condition
         self.description = description
         self.origin = origin
-        self.asks_for_another = state == "released" or (
-            state == "modified" and undeliverable_here
-        )
+        self.asks_for_another = state == "released" or (state == "modified" and undeliverable_here)
         """Whether another consumer may get the message: this one has not taken it, and does not want it."""
 
     def __repr__(self) -> str:
@@ -61,11 +61,7 @@ def rejected(condition: str, description: str) -> Outcome:
 
 def modified(*, delivery_failed: bool, undeliverable_here: bool = False) -> Outcome:
     """MODIFIED, with its two flags."""
-    return Outcome(
-        "modified",
-        delivery_failed=delivery_failed,
-        undeliverable_here=undeliverable_here,
-    )
+    return Outcome("modified", delivery_failed=delivery_failed, undeliverable_here=undeliverable_here)
 
 
 ACCEPTED = Outcome("accepted")

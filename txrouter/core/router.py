@@ -54,13 +54,7 @@ class Router:
     """
 
     def __init__(
-        self,
-        id: str,
-        table: AddressTable,
-        limits: Limits | None = None,
-        *,
-        seed: int = 0,
-        report: Report | None = None,
+        self, id: str, table: AddressTable, limits: Limits | None = None, *, seed: int = 0, report: Report | None = None
     ) -> None:
         self.id = id
         self.table = table
@@ -79,7 +73,7 @@ class Router:
         self._low = self.limits.link_capacity // 2
         self._hungry: list[Producer] = []
 
-    # -- addresses and links -------------------------------------------------------------------------------------------
+    # -- addresses and links -----------------------------------------------------------------------
 
     def resolve(self, name: str) -> str:
         """The address on this router that a normalised name means: `_topo/0/<this router>/x` is `x`."""
@@ -89,18 +83,12 @@ class Router:
         found = self.addresses.get(name)
         if found is None:
             distribution: Any = self.table.find(name)
-            policy = distribution.factory.build(
-                distribution.options, random.Random(f"{self.seed}/{name}")
-            )
+            policy = distribution.factory.build(distribution.options, random.Random(f"{self.seed}/{name}"))
             found = self.addresses[name] = Address(name, policy)
         return found
 
     def _forget_if_unused(self, address: Address) -> None:
-        if (
-            not address.producers
-            and not address.consumers
-            and self.addresses.get(address.name) is address
-        ):
+        if not address.producers and not address.consumers and self.addresses.get(address.name) is address:
             del self.addresses[address.name]
 
     def attach_producer(self, producer: Producer, name: str | None) -> None:
@@ -166,7 +154,7 @@ class Router:
         if address is not None and address.capacity_changed is not None:
             self._tell(address, address.capacity_changed, consumer)
 
-    # -- deliveries: the hot path ----------------------------------------------------------------------------------------
+    # -- deliveries: the hot path ------------------------------------------------------------------
 
     def route(self, delivery: Delivery) -> bool:
         """A message arrived. Returns False if it is held: then it stays in the wire's hands until it is sent.
@@ -179,9 +167,7 @@ class Router:
         try:
             consumer = address.select(delivery)
             if consumer not in address.consumers and consumer is not None:
-                raise PolicyError(
-                    f"it selected {consumer!r}, which is no consumer of the address"
-                )
+                raise PolicyError(f"it selected {consumer!r}, which is no consumer of the address")
         except Malformed as error:
             return self.holding.refuse(delivery, error)
         except Exception as error:
@@ -202,9 +188,10 @@ class Router:
         delivery.consumer = consumer
         if not delivery.presettled:
             consumer.in_flight += 1
+            if address.settled is not None:
+                delivery.sent_at = self.now
         sent = address.sent
         if sent is not None:
-            delivery.sent_at = self.now
             try:
                 sent(consumer, delivery)
             except Exception as error:
@@ -218,11 +205,7 @@ class Router:
         """A message of an anonymous producer arrived: its `to` says where it goes. Otherwise as `route`."""
         try:
             to = delivery.field("to")
-            address = (
-                self.addresses.get(self.resolve(normalise(to)))
-                if isinstance(to, str)
-                else None
-            )
+            address = self.addresses.get(self.resolve(normalise(to))) if isinstance(to, str) else None
         except Malformed as error:
             return self.holding.refuse(delivery, error)
         except ValueError:
@@ -240,9 +223,7 @@ class Router:
         try:
             consumer = address.select(delivery)
             if consumer not in address.consumers and consumer is not None:
-                raise PolicyError(
-                    f"it selected {consumer!r}, which is no consumer of the address"
-                )
+                raise PolicyError(f"it selected {consumer!r}, which is no consumer of the address")
             return consumer
         except Malformed:
             raise
@@ -260,9 +241,10 @@ class Router:
         delivery.consumer = consumer
         if not delivery.presettled:
             consumer.in_flight += 1
+            if address.settled is not None:
+                delivery.sent_at = self.now
         sent = address.sent
         if sent is not None:
-            delivery.sent_at = self.now
             try:
                 sent(consumer, delivery)
             except Exception as error:
@@ -310,15 +292,11 @@ class Router:
         if producer is not None and producer.throttled:
             self.make_hungry(producer)
 
-    # -- credit ----------------------------------------------------------------------------------------------------------
+    # -- credit ------------------------------------------------------------------------------------
 
     def credit(self, consumer: Consumer, granted: int) -> None:
         """The consumer's credit is now `granted`, as its link says."""
-        usable = (
-            0
-            if consumer.suspended
-            else flow.usable(granted, consumer.in_flight, self.limits.max_in_flight)
-        )
+        usable = 0 if consumer.suspended else flow.usable(granted, consumer.in_flight, self.limits.max_in_flight)
         consumer.withheld = granted - usable
         delta = usable - consumer.credit
         address = consumer.address
@@ -372,11 +350,7 @@ class Router:
         elif address is None:
             target = limits.link_capacity
         else:
-            target = (
-                min(limits.link_capacity, address.free + flow.BACKLOG)
-                if address.consumers
-                else 0
-            )
+            target = min(limits.link_capacity, address.free + flow.BACKLOG) if address.consumers else 0
         unsettled = len(producer.unsettled)
         producer.throttled = unsettled + target > limits.max_unsettled
         granted = flow.refill(producer.credit, target, unsettled, limits.max_unsettled)
@@ -390,7 +364,7 @@ class Router:
                 producer.draining = True
                 producer.drain()
 
-    # -- turns, and the end ------------------------------------------------------------------------------------------------
+    # -- turns, and the end ------------------------------------------------------------------------
 
     def turn(self) -> None:
         """A turn of the reactor is over: offer what is held where something changed, and grant what was used up."""
@@ -410,17 +384,11 @@ class Router:
 
     def in_flight(self) -> int:
         """How many deliveries are sent and not settled."""
-        return sum(
-            consumer.in_flight
-            for address in self.addresses.values()
-            for consumer in address.consumers
-        )
+        return sum(consumer.in_flight for address in self.addresses.values() for consumer in address.consumers)
 
-    # -- policies that fail --------------------------------------------------------------------------------------------------
+    # -- policies that fail ------------------------------------------------------------------------
 
-    def _tell(
-        self, address: Address, call: Callable[..., object], *arguments: object
-    ) -> None:
+    def _tell(self, address: Address, call: Callable[..., object], *arguments: object) -> None:
         try:
             call(*arguments)
         except Exception as error:
@@ -428,7 +396,4 @@ class Router:
 
     def _policy_failed(self, address: Address, error: Exception) -> None:
         self.counters["policy_errors"] += 1
-        self.report(
-            "policy failed",
-            {"address": address.name, "policy": address.policy, "error": error},
-        )
+        self.report("policy failed", {"address": address.name, "policy": address.policy, "error": error})

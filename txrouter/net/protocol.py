@@ -29,15 +29,11 @@ class RouterProtocol(Protocol):
     until it has gone. Behind TLS, and on any other transport, everything is left to the transport.
     """
 
-    factory: RouterFactory
-
     def __init__(self, factory: RouterFactory, name: str) -> None:
-        self.factory = factory
+        self._factory = factory
         self.name = name
         self.connection: Connection | None = None
-        self._negotiation: Negotiation | None = Negotiation(
-            allow_bare=factory.allow_bare
-        )
+        self._negotiation: Negotiation | None = Negotiation(allow_bare=factory.allow_bare)
         self._began = 0.0
         self._closing = False
         self._full = False
@@ -47,17 +43,15 @@ class RouterProtocol(Protocol):
         transport: Any = self.transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
-        bare = isinstance(transport, tcp.Connection) and not getattr(
-            transport, "TLS", False
-        )
+        bare = isinstance(transport, tcp.Connection) and not getattr(transport, "TLS", False)
         if bare:
             self._try_write = transport.writeSomeData
         # a pull producer is asked for more whenever the buffer has run empty: just what `write` below waits for
         transport.registerProducer(self, not bare)
-        self._began = self.factory.turn.clock()
-        self.factory.joined(self)
+        self._began = self._factory.turn.clock()
+        self._factory.joined(self)
 
-    # -- bytes in -----------------------------------------------------------------------------------------------------
+    # -- bytes in ----------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
         negotiation = self._negotiation
@@ -74,19 +68,19 @@ class RouterProtocol(Protocol):
         if answer:
             self.write(memoryview(answer))
         if negotiation.state == "failed":
-            self.factory.refused(self, negotiation.failure)
+            self._factory.refused(self, negotiation.failure)
             self.lose()
         if negotiation.state != "done":
             return b""
         self._negotiation = None
-        factory = self.factory
+        factory = self._factory
         self.connection = Connection(factory.router, factory.turn, self, self.name)
         self.connection.blocked = self._full
         # from here on a call less for every read
         self.dataReceived = self.connection.receive  # type: ignore[method-assign]
         return negotiation.remainder
 
-    # -- bytes out: the Wire of a connection ----------------------------------------------------------------------------
+    # -- bytes out: the Wire of a connection -------------------------------------------------------
 
     def write(self, data: memoryview) -> int:
         """As `txrouter.amqp.connection.Wire` says."""
@@ -122,7 +116,7 @@ class RouterProtocol(Protocol):
         transport: Any = self.transport
         transport.abortConnection()
 
-    # -- flow: the producer of a transport --------------------------------------------------------------------------------
+    # -- flow: the producer of a transport ---------------------------------------------------------
 
     def pauseProducing(self) -> None:
         self._full = True
@@ -136,23 +130,23 @@ class RouterProtocol(Protocol):
     def stopProducing(self) -> None:
         pass
 
-    # -- time and endings ---------------------------------------------------------------------------------------------------
+    # -- time and endings --------------------------------------------------------------------------
 
     def beat(self, now: float) -> None:
         """See to deadlines."""
         if self.connection is not None:
             self.connection.beat(now)
-        elif now - self._began > self.factory.router.limits.handshake_timeout:
-            self.factory.router.counters["handshake_timeouts"] += 1
+        elif now - self._began > self._factory.router.limits.handshake_timeout:
+            self._factory.router.counters["handshake_timeouts"] += 1
             self.abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.factory.left(self)
+        self._factory.left(self)
         connection = self.connection
         if connection is not None:
             self.connection = None
             connection.lose()
-        # the methods that were put on the instance would keep it, and all that hangs on it, until the next full collection
+        # what was put on the instance would keep it, and all that hangs on it, until the next full collection
         self.__dict__.pop("dataReceived", None)
         self._try_write = None
 
@@ -162,9 +156,7 @@ class RouterFactory(Factory):
 
     noisy = False
 
-    def __init__(
-        self, router: Router, turn: Turn, name: str, *, allow_bare: bool = True
-    ) -> None:
+    def __init__(self, router: Router, turn: Turn, name: str, *, allow_bare: bool = True) -> None:
         self.router = router
         self.turn = turn
         self.name = name
@@ -191,9 +183,7 @@ class RouterFactory(Factory):
     def refused(self, protocol: RouterProtocol, why: str) -> None:
         """A client did not get as far as AMQP."""
         self.router.counters["refused_handshakes"] += 1
-        self.router.report(
-            "handshake refused", {"connection": protocol.name, "error": why}
-        )
+        self.router.report("handshake refused", {"connection": protocol.name, "error": why})
 
     def beat(self, now: float) -> None:
         """See to every connection's deadlines."""

@@ -30,18 +30,12 @@ class Reporter:
         if now - self._since.get(event, -PERIOD) >= PERIOD:
             left_out = self._logged.get(event, 0) - BURST
             if left_out > 0:
-                self._log.warn(
-                    "{what}: {count} more in the last minute were not logged",
-                    what=event,
-                    count=left_out,
-                )
+                self._log.warn("{what}: {count} more in the last minute were not logged", what=event, count=left_out)
             self._since[event] = now
             self._logged[event] = 0
         self._logged[event] += 1
         if self._logged[event] <= BURST:
-            shown = ", ".join(
-                f"{name} {_plain(value)}" for name, value in fields.items()
-            )
+            shown = ", ".join(f"{name} {_plain(value)}" for name, value in fields.items())
             self._log.warn("{what}: {shown}", what=event, shown=shown, **fields)
 
 

@@ -33,10 +33,8 @@ class ListenerService(Service):
         self._port: IListeningPort | None = None
 
     def startService(self) -> None:
-        super().startService()
-        self._listening = serverFromString(
-            self._reactor, with_backlog(self.endpoint)
-        ).listen(self.factory)
+        super().startService()  # type: ignore[no-untyped-call]
+        self._listening = serverFromString(self._reactor, with_backlog(self.endpoint)).listen(self.factory)
         self._listening.addCallback(self._opened)
 
     def _opened(self, port: IListeningPort) -> IListeningPort:
@@ -49,7 +47,7 @@ class ListenerService(Service):
         heard: Deferred[IListeningPort] = Deferred()
 
         def relay(result: IListeningPort | Failure) -> None:
-            heard.callback(result)  # type: ignore[arg-type]  # a Failure makes it fail
+            heard.callback(result)  # a Failure makes it fail
 
         self._listening.addBoth(relay)
         return heard
@@ -64,7 +62,7 @@ class ListenerService(Service):
                 yield stopped
 
     def stopService(self) -> Deferred[None]:
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         if self._listening is not None and self._port is None:
             self._listening.cancel()
         return self.stop_listening()

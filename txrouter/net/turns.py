@@ -23,9 +23,7 @@ class Pacemaker:
     :param beat: called with the time, several times a second, while it runs.
     """
 
-    def __init__(
-        self, router: Router, reactor: Any, beat: Callable[[float], None]
-    ) -> None:
+    def __init__(self, router: Router, reactor: Any, beat: Callable[[float], None]) -> None:
         self._router = router
         self._reactor = reactor
         self._clock: IReactorTime = reactor
@@ -36,13 +34,11 @@ class Pacemaker:
         self.turn = Turn(router, self._scheduler(), self._clock.seconds)
 
     def _scheduler(self) -> Callable[[], None]:
-        # What is in this queue runs before the reactor polls again. reactor.callFromThread() would also write a byte
-        # to wake the poll up, and callLater() costs more than a message does; neither is needed in the reactor's thread.
-        if isinstance(self._reactor, ReactorBase) and hasattr(
-            self._reactor, "threadCallQueue"
-        ):
+        # What is in this queue runs before the reactor polls again. callFromThread() would also write a byte to wake
+        # the poll up, and callLater() costs more than a message does; neither is needed in the reactor's thread.
+        if isinstance(self._reactor, ReactorBase) and hasattr(self._reactor, "threadCallQueue"):
             queue = self._reactor.threadCallQueue
-            entry = (self._end, (), {})
+            entry: Any = (self._end, (), {})
             return lambda: queue.append(entry)
         return self._later
 
@@ -66,9 +62,7 @@ class Pacemaker:
             if call.getTime() <= deadline:
                 return
             call.cancel()
-        self._expiring = self._clock.callLater(
-            max(0.0, deadline - self._clock.seconds()), self._expire
-        )
+        self._expiring = self._clock.callLater(max(0.0, deadline - self._clock.seconds()), self._expire)
 
     def _expire(self) -> None:
         self._router.now = self._clock.seconds()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import settings
 from txrouter_two_choices import Options, factory  # type: ignore[import-not-found]
 
 from txrouter.testing import FakeRouter, PolicyContract
@@ -16,7 +15,6 @@ class TwoChoicesContract(PolicyContract):
 
 
 TestTwoChoices = TwoChoicesContract.TestCase
-TestTwoChoices.settings = settings(TestTwoChoices.settings, max_examples=50)
 
 
 def test_load_is_nearly_even() -> None:

@@ -8,10 +8,13 @@ from typing import NamedTuple
 
 import proton
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from txrouter.amqp.sasl import MAX_FRAME, Negotiation
+
+# a busy machine is no failure
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 AMQP = b"AMQP\x00\x01\x00\x00"
 SASL = b"AMQP\x03\x01\x00\x00"
@@ -63,7 +66,7 @@ def negotiate(*pieces: bytes, mechanisms: tuple[str, ...] = ("ANONYMOUS",), allo
     )
 
 
-# -- who gets in -------------------------------------------------------------------------------------------------------
+# -- who gets in -----------------------------------------------------------------------------------
 
 
 def test_a_client_that_waits_for_each_answer_gets_in() -> None:
@@ -113,7 +116,7 @@ def test_a_frame_may_have_an_extended_header_and_anything_in_its_last_two_bytes(
     assert negotiate(SASL + extended[:6] + b"\x12\x34" + extended[8:] + AMQP).state == "done"
 
 
-# -- the same, however it is cut ---------------------------------------------------------------------------------------
+# -- the same, however it is cut -------------------------------------------------------------------
 
 STREAMS = st.sampled_from(
     [
@@ -142,6 +145,7 @@ def alike(said: Said) -> Said:
     return said._replace(failure=said.failure.partition(":")[0])
 
 
+@unhurried
 @given(STREAMS, st.booleans(), st.data())
 def test_it_does_not_matter_how_the_bytes_are_cut(stream: bytes, allow_bare: bool, data: st.DataObject) -> None:
     whole = negotiate(stream, allow_bare=allow_bare)
@@ -151,6 +155,7 @@ def test_it_does_not_matter_how_the_bytes_are_cut(stream: bytes, allow_bare: boo
     assert alike(negotiate(*single, allow_bare=allow_bare)) == alike(whole)
 
 
+@unhurried
 @given(
     st.lists(
         st.one_of(
@@ -176,7 +181,7 @@ def test_no_bytes_raise_or_are_kept_without_end(pieces: list[bytes], allow_bare:
             assert len(negotiation._input) < MAX_FRAME
 
 
-# -- who does not ------------------------------------------------------------------------------------------------------
+# -- who does not ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -296,7 +301,7 @@ def test_somebody_must_be_able_to_get_in() -> None:
         Negotiation([], allow_bare=False)
 
 
-# -- proton's own client -----------------------------------------------------------------------------------------------
+# -- proton's own client ---------------------------------------------------------------------------
 
 
 def pending(transport: proton.Transport) -> bytes:

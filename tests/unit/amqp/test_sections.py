@@ -9,11 +9,14 @@ from typing import Any
 
 import proton
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from txrouter.amqp.sections import FIELDS, MAX_NESTING, Short, application_property, field
 from txrouter.core.deliveries import Malformed
+
+# a busy machine is no failure
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TO = FIELDS["to"][1]
 BODY = b"\x00\x53\x77\xa1\x02hi"
@@ -63,7 +66,7 @@ def entry(value: bytes) -> bytes:
     return section(0x74, map8(str8("key"), value)) + BODY
 
 
-# -- proton's messages -------------------------------------------------------------------------------------------------
+# -- proton's messages -----------------------------------------------------------------------------
 
 # proton takes texts as C strings
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=300)
@@ -123,6 +126,7 @@ def messages(draw: st.DrawFn) -> Made:
     return bytes(message.encode()), expected, application_properties
 
 
+@unhurried
 @given(messages())
 def test_every_field_of_a_proton_message_is_found(made: Made) -> None:
     data, expected, _ = made
@@ -138,6 +142,7 @@ def test_every_field_of_a_proton_message_is_found(made: Made) -> None:
             assert found in (False, 0, 4)
 
 
+@unhurried
 @given(messages())
 def test_every_application_property_of_a_proton_message_is_found(
     made: Made,
@@ -153,6 +158,7 @@ def test_every_application_property_of_a_proton_message_is_found(
     assert application_property(data, "\ud800", True) is None
 
 
+@unhurried
 @given(messages(), st.sampled_from(sorted(FIELDS)))
 def test_of_a_part_of_a_message_a_field_is_short_or_right(made: Made, name: str) -> None:
     data = made[0]
@@ -168,21 +174,21 @@ def test_of_a_part_of_a_message_a_field_is_short_or_right(made: Made, name: str)
         assert field(data[:longer], name, False) == whole
 
 
-@given(messages())
-def test_of_a_part_of_a_message_an_application_property_is_short_or_right(
-    made: Made,
-) -> None:
-    data, _, expected = made
-    for name in [*expected, "no such name"]:
-        whole = application_property(data, name, True)
-        for length in range(len(data)):
-            try:
-                found = application_property(data[:length], name, False)
-            except Short:
-                continue
-            assert found == whole
+@unhurried
+@given(messages(), st.data())
+def test_of_a_part_of_a_message_an_application_property_is_short_or_right(made: Made, data: st.DataObject) -> None:
+    message, _, expected = made
+    name = data.draw(st.sampled_from([*expected, "no such name"]))
+    whole = application_property(message, name, True)
+    for length in range(len(message)):
+        try:
+            found = application_property(message[:length], name, False)
+        except Short:
+            continue
+        assert found == whole
 
 
+@unhurried
 @given(messages(), st.data())
 def test_a_message_that_ends_early_is_malformed_or_read_right(made: Made, data: st.DataObject) -> None:
     whole = made[0]
@@ -196,7 +202,7 @@ def test_a_message_that_ends_early_is_malformed_or_read_right(made: Made, data: 
         assert found in (None, field(whole, name, True))
 
 
-# -- anything at all ---------------------------------------------------------------------------------------------------
+# -- anything at all -------------------------------------------------------------------------------
 
 FRAGMENTS = st.sampled_from(
     [
@@ -235,6 +241,7 @@ def answer(data: bytes, name: str, complete: bool) -> object:
         return Malformed
 
 
+@unhurried
 @given(ANYTHING)
 def test_whatever_the_bytes_are_they_are_short_or_malformed_or_read(data: bytes) -> None:
     for name in [*FIELDS, "key"]:
@@ -246,6 +253,7 @@ def test_whatever_the_bytes_are_they_are_short_or_malformed_or_read(data: bytes)
                 assert found is None or isinstance(found, (str, int, float, bytes, uuid.UUID))
 
 
+@unhurried
 @given(ANYTHING, st.data())
 def test_what_is_known_of_a_part_does_not_change_with_the_rest(whole: bytes, data: st.DataObject) -> None:
     part = whole[: data.draw(st.integers(0, len(whole)))]
@@ -276,7 +284,7 @@ def test_hostile_64_kib_are_done_with_at_once(data: bytes) -> None:
     assert time.process_time() - began < 1
 
 
-# -- each encoding -----------------------------------------------------------------------------------------------------
+# -- each encoding ---------------------------------------------------------------------------------
 
 UUID = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
 
@@ -417,7 +425,7 @@ def test_application_properties_have_maps_and_names_of_any_width(to_map: Any) ->
     assert application_property(data, "c", True) is None
 
 
-# -- what is not there -------------------------------------------------------------------------------------------------
+# -- what is not there -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("data", [BODY, section(0x75, b"\xa0\x00"), section(0x76, b"\x45"), section(0x78, map8())])
@@ -462,7 +470,7 @@ def test_an_unknown_name_is_a_key_error() -> None:
         field(BODY, "address", True)
 
 
-# -- what is broken ----------------------------------------------------------------------------------------------------
+# -- what is broken --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,34 @@
+"""A router in the test's own process, on a port of loopback, and what it has to look like when a test is over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest_twisted
+
+from tests.net.routers import RunningRouter
+
+Start = Callable[..., Awaitable[RunningRouter]]
+
+
+@pytest_twisted.async_yield_fixture
+async def start() -> AsyncIterator[Start]:
+    """Start a router: `await start(limits={"max_links": 2}, …)` takes the tables of a config."""
+    routers: list[RunningRouter] = []
+
+    async def start(**config: Any) -> RunningRouter:
+        router = RunningRouter(config)
+        routers.append(router)
+        await router.start()
+        return router
+
+    yield start
+    for router in routers:
+        await router.end()
+
+
+@pytest_twisted.async_yield_fixture
+async def router(start: Start) -> AsyncIterator[RunningRouter]:
+    """A router with the default config."""
+    yield await start()

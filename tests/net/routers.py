@@ -1,0 +1,94 @@
+"""A router under test: the whole service, in the test's own reactor."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from twisted.internet.endpoints import clientFromString, connectProtocol
+from twisted.internet.protocol import Protocol
+
+from tests.net.clients import Client, Receiver, Sender, reactor, wait_until
+from txrouter.config import Config
+from txrouter.core.router import Router
+from txrouter.service import RouterService
+
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+
+
+class RunningRouter:
+    """A `RouterService` on a port of its own.
+
+    :param config: the tables of its config.
+    """
+
+    _containers = itertools.count()
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        tables = {"listener": [{"endpoint": LOOPBACK}], **config}
+        tables["router"] = {"id": "r1", "stop_timeout": 0, **tables.get("router", {})}
+        self.service = RouterService(Config.from_dict(tables), reactor)
+        self.core: Router = self.service.router
+        self.reports: list[tuple[str, dict[str, object]]] = []
+        """What it reported."""
+        self.core.report = lambda event, fields: self.reports.append((event, fields))
+        self.port = 0
+        self._peers: list[Any] = []
+
+    async def start(self) -> None:
+        """Have it listen."""
+        self.service.startService()
+        (port,) = await self.service.when_listening()
+        self.port = port.getHost().port
+
+    async def end(self) -> None:
+        """Have all clients gone, see that the router forgot them, and stop it."""
+        for peer in self._peers:
+            if peer.transport.connected:
+                peer.transport.abortConnection()
+        await wait_until(lambda: not self.connections)
+        if self.service.running:
+            await self.service.stopService()
+        assert not self.core.addresses
+        assert not self.failures
+
+    @property
+    def connections(self) -> list[Any]:
+        """The connections that it has."""
+        return self.service._connections()
+
+    @property
+    def failures(self) -> list[tuple[str, dict[str, object]]]:
+        """What it reported that no client, whatever it does, should be able to cause."""
+        return [each for each in self.reports if each[0] in ("connection failed", "attach failed", "policy failed")]
+
+    async def dial(self, peer: Any) -> Any:
+        """Connect any protocol to it."""
+        endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{self.port}")
+        self._peers.append(await connectProtocol(endpoint, peer))
+        return peer
+
+    async def client(self, container: str | None = None, **options: Any) -> Client:
+        """A client whose connection is open."""
+        peer: Client = await self.dial(Client(container or f"client{next(self._containers)}", **options))
+        await peer.opened()
+        return peer
+
+    async def sender(self, address: object, **options: Any) -> Sender:
+        """A sender on a connection of its own."""
+        return await (await self.client()).sender(address, **options)
+
+    async def receiver(self, address: object, **options: Any) -> Receiver:
+        """A receiver on a connection of its own."""
+        return await (await self.client()).receiver(address, **options)
+
+
+async def quiet(*links: Sender | Receiver | Client) -> None:
+    """Wait until the router has nothing more for any of these, whatever they have said to it and to each other through
+    it so far."""
+    clients = list(dict.fromkeys(link if isinstance(link, Client) else link.client for link in links))
+    for client in clients + clients[-2::-1]:
+        await client.sync()
+
+
+__all__ = ["LOOPBACK", "Protocol", "RunningRouter", "quiet"]

@@ -1,0 +1,345 @@
+"""A router's clients without a wire: they do what the router asks, and remember it.
+
+A test is a scene on a `Stage`::
+
+    stage = Stage()
+    producer = stage.producer("q")
+    consumer = stage.consumer("q", credit=1)
+    message = producer.sends()
+    consumer.settles(message, RELEASED)
+    assert message.outcome is RELEASED
+
+Methods whose names are in the third person are what a client does. Nothing else happens by itself: time stands still
+until `stage.later`, and what the router puts off is done by `stage.turn`, which attaching and granting end with.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zope.interface import implementer
+
+from txrouter.core.addresses import AddressTable, Distribution, normalise
+from txrouter.core.deliveries import Delivery, Malformed
+from txrouter.core.limits import Limits
+from txrouter.core.links import Address, Consumer, Producer
+from txrouter.core.outcomes import RELEASED, SETTLED, Outcome
+from txrouter.core.router import Router
+from txrouter.interfaces import (
+    ICreditWatcher,
+    IDelivery,
+    IDeliveryWatcher,
+    IDistributionPolicy,
+    IDistributionPolicyFactory,
+)
+from txrouter.policies import pull
+
+__all__ = ["FakeConsumer", "FakeProducer", "Message", "NoOptions", "Stage", "WatchingPolicy", "distribution"]
+
+
+class Message(Delivery):
+    """A message and what became of it.
+
+    `sent_to` are the consumers that were sent it, in turn; `outcomes` what its producer was told, which is one at the
+    most if all is well.
+    """
+
+    def __init__(
+        self,
+        producer: FakeProducer | None,
+        destination: Any,
+        presettled: bool,
+        arrived: float,
+        fields: Mapping[str, object],
+    ) -> None:
+        super().__init__(producer, destination, presettled, arrived)
+        self.fields = fields
+        self.sent_to: list[FakeConsumer] = []
+        self.outcomes: list[Outcome] = []
+        self.over = False
+        self.kept = True
+        """Whether the wire still has all of it."""
+        self.seen = True
+        """Whether its consumer may have seen some of it."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What its producer has been told."""
+        assert len(self.outcomes) <= 1
+        return self.outcomes[0] if self.outcomes else None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits in the router."""
+        return self.shelf is not None
+
+    def field(self, name: str) -> object:
+        if name in self.fields and self.fields[name] is Malformed:
+            raise Malformed(f"no {name} can be read")
+        return self.fields.get(name)
+
+    def application_property(self, name: str) -> object:
+        return self.field(name)
+
+    def finish(self, outcome: Outcome) -> None:
+        assert not self.over, f"{self!r} is over already, and finished with {outcome!r}"
+        self.over = True
+        assert self.shelf is None, f"{self!r} is finished while it is held"
+        if self.producer is not None:
+            if not self.presettled:
+                del self.producer.unsettled[self]
+            self.outcomes.append(outcome)
+        if self.consumer is not None:
+            self.consumer.unsettled.pop(self, None)
+
+    def can_be_resent(self) -> bool:
+        return self.kept
+
+    def was_sent(self) -> bool:
+        return self.seen
+
+    def recall(self) -> None:
+        assert self.consumer is not None
+        del self.consumer.unsettled[self]
+
+
+class FakeProducer(Producer):
+    """A client that sends."""
+
+    def __init__(self, stage: Stage, name: str | None, id: str) -> None:
+        super().__init__(id, "container", {})
+        self.stage = stage
+        self.granted = 0
+        self.sent = 0
+        self.given_back = 0
+        self.drains_asked = 0
+        self.ended = False
+        self.gone = False
+        stage.router.attach_producer(self, name)
+
+    @property
+    def may_send(self) -> int:
+        """Its credit, as it counts it itself."""
+        return self.granted - self.sent - self.given_back
+
+    # -- what the router asks --------------------------------------------------------------------------------------
+
+    def grant(self, credit: int) -> None:
+        assert credit > 0
+        assert not self.gone, "credit for a producer that has left"
+        self.granted += credit
+
+    def drain(self) -> None:
+        assert not self.gone, "a drain of a producer that has left"
+        self.drains_asked += 1
+
+    def overdrawn(self) -> None:
+        self.ended = True
+        self.leaves()
+
+    # -- what it does ------------------------------------------------------------------------------------------------
+
+    def sends(self, presettled: bool = False, **fields: object) -> Message:
+        """It sends a message, whether it has credit or not."""
+        self.sent += 1
+        router = self.stage.router
+        message = Message(self, self.address, presettled, router.now, fields)
+        if not presettled:
+            self.unsettled[message] = message
+        self.stage.messages.append(message)
+        left = router.route_by_name(message) if self.address is None else router.route(message)
+        assert left is not message.is_held
+        return message
+
+    def sends_many(self, count: int, presettled: bool = False, **fields: object) -> list[Message]:
+        """It sends some, one after the other."""
+        return [self.sends(presettled, **fields) for _ in range(count)]
+
+    def settles(self, message: Message) -> None:
+        """It settles a message before it has heard of an outcome."""
+        self.stage.router.abandon(message)
+
+    def gives_back(self, credit: int | None = None) -> None:
+        """It answers a drain: it has no more to send."""
+        credit = self.may_send if credit is None else credit
+        self.given_back += credit
+        self.stage.router.drained(self, credit)
+        self.stage.turn()
+
+    def leaves(self) -> None:
+        """Its link is gone. (The wire takes what it sent pre-settled over before.)"""
+        self.gone = True
+        for message in self.stage.messages:
+            if message.producer is self and message.presettled and message.is_held:
+                self.stage.router.holding.adopt(message)
+        self.stage.router.detach_producer(self)
+        self.stage.turn()
+
+
+class FakeConsumer(Consumer):
+    """A client that receives. `got` is every message it was sent, in order."""
+
+    def __init__(self, stage: Stage, name: str, id: str, properties: Mapping[str, object]) -> None:
+        super().__init__(id, "container", properties)
+        self.stage = stage
+        self.granted = 0
+        """The credit that is on its link, whatever the router makes of it."""
+        self.got: list[Message] = []
+        self.gone = False
+        stage.router.attach_consumer(self, name)
+
+    def send(self, delivery: Delivery) -> None:
+        assert isinstance(delivery, Message)
+        assert not self.gone, "a message for a consumer that has left"
+        assert self.granted > 0, "a message for a consumer without credit"
+        assert not self.suspended, "a message for a consumer that is suspended"
+        self.granted -= 1
+        self.got.append(delivery)
+        delivery.sent_to.append(self)
+        if delivery.presettled:
+            delivery.over = True
+        else:
+            self.unsettled[delivery] = delivery
+
+    # -- what it does ------------------------------------------------------------------------------------------------
+
+    def grants(self, credit: int) -> None:
+        """It gives more credit."""
+        self.sets_credit(self.granted + credit)
+        self.stage.turn()
+
+    def sets_credit(self, credit: int) -> None:
+        """It makes its credit what it says, in a turn that is not over yet."""
+        self.granted = credit
+        self.stage.router.credit(self, credit)
+
+    def drains(self) -> None:
+        """It wants what there is, and its credit to be nothing then."""
+        self.stage.turn()
+        self.sets_credit(0)
+        self.stage.turn()
+
+    def settles(self, message: Message, outcome: Outcome) -> None:
+        """It settles a message it was sent."""
+        assert self.unsettled[message] is message
+        self.stage.router.settle(message, outcome)
+
+    def leaves(self, seen: bool = True) -> None:
+        """Its link or its connection is gone: when all had been written to it, or nothing had (`seen`)."""
+        self.gone = True
+        for message in self.unsettled.values():
+            assert isinstance(message, Message)
+            message.seen = seen
+        self.stage.router.detach_consumer(self)
+        self.stage.turn()
+
+
+class Stage:
+    """A router and its clients."""
+
+    def __init__(self, factory: object = pull.factory, options: object = None, **limits: int) -> None:
+        self.reports: list[tuple[str, dict[str, object]]] = []
+        table = AddressTable(distribution(factory, options))
+        self.router = Router("here", table, Limits(**limits), report=lambda *report: self.reports.append(report))
+        self.messages: list[Message] = []
+        self._count = Counter[str]()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What the router counted."""
+        return self.router.counters
+
+    def address(self, name: str = "q") -> Address:
+        """An address that somebody is attached to."""
+        return self.router.addresses[name]
+
+    def producer(self, name: str | None = "q", id: str = "") -> FakeProducer:
+        """A producer attaches; with None, an anonymous one."""
+        producer = FakeProducer(self, name, id or self._id("producer"))
+        self.turn()
+        return producer
+
+    def consumer(self, name: str = "q", credit: int = 0, id: str = "", **properties: object) -> FakeConsumer:
+        """A consumer attaches, and grants credit."""
+        consumer = FakeConsumer(self, name, id or self._id("consumer"), properties)
+        self.turn()
+        if credit:
+            consumer.grants(credit)
+        return consumer
+
+    def _id(self, kind: str) -> str:
+        self._count[kind] += 1
+        return f"{kind}-{self._count[kind]}"
+
+    def turn(self) -> None:
+        """What the router put off is done."""
+        self.router.turn()
+
+    def later(self, seconds: float) -> None:
+        """Time passes. What is due then is done, as a timer would."""
+        self.router.now += seconds
+        deadline = self.router.holding.next_deadline()
+        if deadline is not None and deadline <= self.router.now:
+            self.router.holding.expire()
+        self.turn()
+
+
+# -- policies ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A policy without options."""
+
+
+def distribution(factory: object, options: object = None) -> Distribution:
+    """What is configured for an address: a policy's factory; or a policy's class, for which one is made."""
+    if isinstance(factory, type):
+        factory = _FactoryOf(factory)
+    return Distribution(factory, options if options is not None else factory.options())  # type: ignore[attr-defined]
+
+
+@implementer(IDistributionPolicyFactory)
+class _FactoryOf:
+    name = "of-a-class"
+    summary = "builds instances of a class"
+    options = NoOptions
+
+    def __init__(self, policy: Callable[[], IDistributionPolicy]) -> None:
+        self._policy = policy
+
+    def build(self, options: object, random: object) -> IDistributionPolicy:
+        return self._policy()
+
+
+@implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher)
+class WatchingPolicy:
+    """The first consumer with credit; and `heard` is what it was told, in order. For others to build on."""
+
+    def __init__(self) -> None:
+        self.consumers: list[FakeConsumer] = []
+        self.heard: list[tuple[object, ...]] = []
+
+    def add(self, consumer: Any) -> None:
+        self.consumers.append(consumer)
+        self.heard.append(("add", consumer))
+
+    def remove(self, consumer: Any) -> None:
+        self.consumers.remove(consumer)
+        self.heard.append(("remove", consumer))
+
+    def select(self, delivery: IDelivery) -> Any:
+        return next((each for each in self.consumers if each.credit > 0), None)
+
+    def credit_changed(self, consumer: Any, delta: int) -> None:
+        self.heard.append(("credit_changed", consumer, delta))
+
+    def sent(self, consumer: Any, delivery: IDelivery) -> None:
+        self.heard.append(("sent", consumer, delivery))
+
+    def settled(self, consumer: Any, delivery: IDelivery, outcome: str, seconds: float) -> None:
+        self.heard.append(("settled", consumer, delivery, outcome, seconds))

@@ -1,0 +1,192 @@
+"""A delivery with proton's pointers to its two sides, and what was read of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from txrouter.amqp import sections
+from txrouter.amqp.engine import (
+    BUFFER,
+    CHUNK,
+    STATE_ACCEPTED,
+    delivery_abort,
+    delivery_partial,
+    delivery_pending,
+    delivery_settle,
+    delivery_update,
+    link_current,
+    link_recv,
+    unpack,
+)
+from txrouter.amqp.outcomes import say
+from txrouter.core.deliveries import Delivery
+from txrouter.core.links import Address
+from txrouter.core.outcomes import ACCEPTED, Outcome
+
+if TYPE_CHECKING:
+    from txrouter.amqp.incoming import IncomingLink
+    from txrouter.amqp.outgoing import OutgoingLink
+
+__all__ = ["IncomingDelivery"]
+
+GLANCE: Final[int] = 512
+"""Bytes read of a message to find a field in it; more only if they do not reach."""
+FARTHEST: Final[int] = 1 << 16
+"""A field that lies further behind is not found."""
+
+
+class IncomingDelivery(Delivery):
+    """A delivery with proton's pointers to its two sides, and what was read of it."""
+
+    __slots__ = ("out", "pn", "prefix", "whole")
+
+    producer: IncomingLink | None
+    consumer: OutgoingLink | None
+
+    def __init__(
+        self, producer: IncomingLink | None, destination: Address, presettled: bool, arrived: float, pn: Any
+    ) -> None:
+        # instead of super().__init__(): this runs for every message
+        self.producer = producer
+        self.destination = destination
+        self.presettled = presettled
+        self.arrived = arrived
+        self.consumer = None
+        self.sent_at = 0.0
+        self.shelf = None
+        self.history = None
+        self.pn = pn
+        self.out: Any = None
+        self.prefix: bytes | None = None
+        """What was read of it into memory; None while it is untouched in proton, or went by unseen."""
+        self.whole = False
+        """Whether `prefix` is all of it."""
+
+    # -- what policies and the core may read -------------------------------------------------------
+
+    def field(self, name: str) -> object:
+        """As IDelivery says."""
+        return self._look(lambda data, complete: sections.field(data, name, complete), name)
+
+    def application_property(self, name: str) -> object:
+        """As IDelivery says."""
+        return self._look(lambda data, complete: sections.application_property(data, name, complete), name)
+
+    def _look(self, find: Any, name: str) -> object:
+        reach = GLANCE
+        while True:
+            data = self._read_up_to(reach)
+            try:
+                return find(data, self.whole)
+            except sections.Short:
+                if reach >= FARTHEST or len(data) < reach:
+                    return None
+                reach *= 8
+
+    def _read_up_to(self, reach: int) -> bytes:
+        data = self.prefix
+        if data is None:
+            data = self.prefix = b""
+        if not self.whole and len(data) < reach and self._is_current():
+            data = self._take(reach - len(data))
+        return data
+
+    def _is_current(self) -> bool:
+        producer = self.producer
+        return (
+            self.out is None
+            and self.pn is not None
+            and producer is not None
+            and producer.pn is not None
+            and bool(link_current(producer.pn) == self.pn)
+        )
+
+    def _take(self, size: int) -> bytes:
+        """Read up to `size` bytes more of the current delivery."""
+        producer = self.producer
+        assert producer is not None
+        data = self.prefix or b""
+        while size > 0:
+            count = link_recv(producer.pn, BUFFER, min(size, CHUNK))
+            if count <= 0:
+                break
+            data += unpack(BUFFER, count)
+            size -= count
+        self.prefix = data
+        self.whole = not delivery_partial(self.pn) and not delivery_pending(self.pn)
+        producer.connection.mark()
+        return data
+
+    def read_all(self, limit: int) -> bool:
+        """Have the whole message in memory, if all of it has arrived and it is no longer than `limit` bytes."""
+        if self.whole:
+            return True
+        if not self._is_current() or delivery_partial(self.pn):
+            return False
+        rest = delivery_pending(self.pn)
+        if len(self.prefix or b"") + rest > limit:
+            return False
+        self._take(rest)
+        self.whole = True
+        return True
+
+    # -- what the core asks for --------------------------------------------------------------------
+
+    def can_be_resent(self) -> bool:
+        """Whether the whole message is still here."""
+        return self.whole
+
+    def was_sent(self) -> bool:
+        """Whether any frame of it may have been made."""
+        if not self.whole or not self.prefix:
+            return True
+        return bool(delivery_pending(self.out) < len(self.prefix))
+
+    def finish(self, outcome: Outcome) -> None:
+        """Tell the producer, and settle both sides."""
+        producer = self.producer
+        pn = self.pn
+        if pn is not None and producer is not None:
+            if self.presettled:
+                producer.unsettled.pop(pn, None)
+            else:
+                del producer.unsettled[pn]
+                if outcome is ACCEPTED:
+                    delivery_update(pn, STATE_ACCEPTED)
+                else:
+                    say(outcome, pn)
+            self.pn = None
+            delivery_settle(pn)
+            connection = producer.connection
+            if not connection.dirty:
+                connection.mark()
+            if producer.head is self or producer.ahead:
+                producer.let_go(self)
+        out = self.out
+        if out is not None:
+            consumer = self.consumer
+            if consumer.streaming is self:  # type: ignore[union-attr]  # with an `out` there is one
+                self.recall()
+                return
+            del consumer.unsettled[out]  # type: ignore[union-attr]
+            self.out = None
+            delivery_settle(out)
+            connection = consumer.connection  # type: ignore[union-attr]
+            if not connection.dirty:
+                connection.mark()
+
+    def recall(self) -> None:
+        """Let go of the consumer's side; a half-sent message is aborted."""
+        consumer = self.consumer
+        out = self.out
+        if out is None or consumer is None:
+            return
+        consumer.unsettled.pop(out, None)
+        self.out = None
+        if consumer.streaming is self:
+            delivery_abort(out)
+            consumer.streaming = None
+            consumer.refresh()
+        else:
+            delivery_settle(out)
+        consumer.connection.mark()

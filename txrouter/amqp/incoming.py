@@ -1,0 +1,277 @@
+"""A producer's link: how messages are taken up, held back, and streamed.
+
+A message that is whole when it is its turn goes straight to the router, and from there to `OutgoingLink.send`. Every
+other becomes the link's `head` until it has left: one that comes in pieces is streamed, one that is held stays in
+proton, unread but for the few bytes somebody asked for; and what is behind it waits too. Only where those behind may
+pass (an anonymous producer's, or one that waits for a certain consumer) it is read into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from txrouter.amqp.deliveries import IncomingDelivery
+from txrouter.amqp.engine import (
+    BUFFER,
+    CHUNK,
+    delivery_aborted,
+    delivery_partial,
+    delivery_pending,
+    delivery_settle,
+    delivery_settled,
+    link_advance,
+    link_current,
+    link_drain,
+    link_flow,
+    link_get_drain,
+    link_recv,
+    link_send,
+    link_session,
+    session_outgoing_bytes,
+)
+from txrouter.amqp.outcomes import forward_state, say
+from txrouter.amqp.outgoing import KEEP, OUTGOING_HIGH
+from txrouter.core.links import Producer
+from txrouter.core.outcomes import rejected
+
+if TYPE_CHECKING:
+    from txrouter.amqp.connection import Connection
+
+__all__ = ["IncomingLink"]
+
+STREAM_FROM: Final[int] = 1 << 16
+"""A message that is still arriving is started when this much of it is there."""
+
+TOO_LARGE = rejected("amqp:link:message-size-exceeded", "the message is larger than this listener allows")
+
+
+class IncomingLink(Producer):
+    """A producer's link."""
+
+    __slots__ = (
+        "ahead",
+        "arrivals",
+        "connection",
+        "head",
+        "max_size",
+        "may_presettle",
+        "plain",
+        "pn",
+        "session",
+        "size",
+    )
+
+    head: IncomingDelivery | None
+
+    def __init__(self, id: str, connection: Connection, properties: Mapping[str, object], pn: Any) -> None:
+        super().__init__(id, connection.container, properties)
+        self.connection = connection
+        self.pn = pn
+        self.session = link_session(pn)
+        self.may_presettle = True
+        self.max_size = connection.limits.max_message_size
+        self.plain = True
+        """A whole message can go straight to the router: nothing is before it, and where it goes is known."""
+        self.head = None
+        """The link's current delivery, once the router knows of it and until it has left: held, or being streamed."""
+        self.size = 0
+        """Bytes of `head` that were streamed."""
+        self.ahead: dict[IncomingDelivery, int] = {}
+        """Held deliveries that were read into memory, and their sizes."""
+        self.arrivals: dict[Any, float] = {}
+        """When the deliveries behind `head` came."""
+
+    def grant(self, credit: int) -> None:
+        """Let it send more."""
+        link_flow(self.pn, credit)
+        self.connection.mark()
+
+    def drain(self) -> None:
+        """Ask for the credit back."""
+        link_drain(self.pn, 0)
+        self.connection.mark()
+
+    def overdrawn(self) -> None:
+        """It sent more than it was granted."""
+        self.connection.refuse_link(
+            self, "amqp:link:transfer-limit-exceeded", "more messages than there was credit for"
+        )
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def noted(self, pointer: Any) -> None:
+        """An event for a delivery that is not the current one: one waits behind, or the producer says more about one
+        that was passed on."""
+        delivery = self.unsettled.get(pointer)
+        if delivery is None:
+            if self.head is not None:
+                self.arrivals.setdefault(pointer, self.connection.router.now)
+            return
+        assert isinstance(delivery, IncomingDelivery)
+        if delivery.out is not None:
+            forward_state(pointer, delivery.out)
+            if delivery.consumer is not None:
+                delivery.consumer.connection.mark()
+        if delivery_settled(pointer):
+            self.connection.router.abandon(delivery)
+
+    def read(self) -> None:
+        """Go on with what has arrived, as far as it may go now."""
+        while self.pn is not None:
+            pointer = link_current(self.pn)
+            if not pointer:
+                return
+            head = self.head
+            if head is None:
+                if not self._start(pointer):
+                    return
+            elif delivery_aborted(pointer):
+                self.connection.router.counters["aborted"] += 1
+                self.connection.router.abandon(head)
+            elif head.out is None or not self._stream(head):
+                return
+
+    def _start(self, pointer: Any) -> bool:
+        """Take up the current delivery. Returns False if the link has to wait."""
+        router = self.connection.router
+        arrived = self.arrivals.pop(pointer, router.now)
+        address = self.address
+        if self.plain and address is not None and not delivery_partial(pointer):
+            presettled = self.may_presettle and delivery_settled(pointer)
+            delivery = IncomingDelivery(self, address, presettled, arrived, pointer)
+            return router.route(delivery) or self.wait(delivery)
+        if delivery_aborted(pointer):
+            router.counters["aborted"] += 1
+            self.credit -= 1
+            delivery_settle(pointer)
+            self.connection.mark()
+            return True
+        pending = delivery_pending(pointer)
+        if self.max_size and pending > self.max_size:
+            self._too_large(pointer)
+            return False
+        if delivery_partial(pointer) and pending < STREAM_FROM:
+            if arrived != router.now:
+                self.arrivals[pointer] = arrived
+            return False
+        presettled = self.may_presettle and delivery_settled(pointer)
+        delivery = IncomingDelivery(self, address, presettled, arrived, pointer)  # type: ignore[arg-type]
+        delivery.prefix = b""
+        self.set_head(delivery)
+        if not presettled:
+            self.unsettled[pointer] = delivery
+        gone = router.route(delivery) if address is not None else router.route_by_name(delivery)
+        return gone or self._read_ahead(delivery)
+
+    def wait(self, delivery: IncomingDelivery) -> bool:
+        """The router holds the link's current delivery. Returns whether those behind it may pass."""
+        self.set_head(delivery)
+        if not delivery.presettled:
+            self.unsettled[delivery.pn] = delivery
+        return self._read_ahead(delivery)
+
+    def set_head(self, delivery: IncomingDelivery) -> None:
+        self.head = delivery
+        self.plain = False
+        self.size = 0
+
+    def _read_ahead(self, delivery: IncomingDelivery) -> bool:
+        """Take a held message out of the way of those behind it, where they may pass."""
+        if self.address is not None and delivery.shelf is delivery.destination.held:
+            return False
+        room = self.connection.limits.max_held_size - sum(self.ahead.values())
+        if not delivery.read_all(room):
+            return False
+        self.ahead[delivery] = len(delivery.prefix or b"")
+        self.advance(delivery)
+        return True
+
+    def advance(self, delivery: IncomingDelivery) -> None:
+        """The head has been read to its end."""
+        link_advance(self.pn)
+        self.clear_head()
+        if delivery.presettled and delivery.pn is not None:
+            delivery_settle(delivery.pn)
+            delivery.pn = None
+        self.connection.mark()
+
+    def clear_head(self) -> None:
+        """The current delivery, if there is one, is new to the router."""
+        self.head = None
+        self.plain = self.address is not None and not self.max_size
+
+    def let_go(self, delivery: IncomingDelivery) -> None:
+        """A delivery that was held here has left; what was behind it can be taken up, when the turn ends."""
+        self.ahead.pop(delivery, None)
+        if self.head is delivery:
+            self.clear_head()
+        self.connection.turn.resume(self)
+
+    # -- streaming ---------------------------------------------------------------------------------
+
+    def _stream(self, delivery: IncomingDelivery) -> bool:
+        """Move on what has arrived of the head. Returns False if it has to wait for more, or for room."""
+        consumer = delivery.consumer
+        assert consumer is not None
+        outgoing = consumer.connection
+        while True:
+            if outgoing.blocked or session_outgoing_bytes(consumer.session) > OUTGOING_HIGH:
+                outgoing.waiters[self] = None
+                outgoing.mark()
+                return False
+            count = link_recv(self.pn, BUFFER, CHUNK)
+            if count == 0:
+                return False
+            if count < 0:
+                break
+            self.size += count
+            if self.max_size and self.size > self.max_size:
+                self._too_large(delivery.pn)
+                return False
+            link_send(consumer.pn, BUFFER, count)
+            outgoing.mark()
+            self.connection.mark()  # the session's window may have to be opened again
+        if delivery_aborted(delivery.pn):
+            return True  # read() sees to it
+        link_advance(self.pn)
+        link_advance(consumer.pn)
+        consumer.streaming = None
+        self.clear_head()
+        if delivery_settled(delivery.pn):
+            # pre-settled, or settled with its last frame
+            self.connection.router.abandon(delivery)
+        consumer.refresh()
+        if link_get_drain(consumer.pn):
+            outgoing.turn.drain(consumer)
+        outgoing.mark()
+        self.connection.mark()
+        return True
+
+    def _too_large(self, pointer: Any) -> None:
+        router = self.connection.router
+        router.counters["too_large"] += 1
+        head = self.head
+        if head is not None:
+            router.abandon(head, TOO_LARGE)
+        else:
+            say(TOO_LARGE, pointer)
+            delivery_settle(pointer)
+        self.connection.refuse_link(self, "amqp:link:message-size-exceeded", TOO_LARGE.description)
+
+    def orphan(self) -> None:
+        """The link is about to go: keep what was pre-settled and has arrived whole, for nobody will send it again."""
+        router = self.connection.router
+        while True:
+            pointer = link_current(self.pn)
+            if not pointer or not delivery_settled(pointer) or delivery_partial(pointer) or delivery_aborted(pointer):
+                return
+            delivery = self.head
+            if delivery is None:
+                if self.address is None:
+                    return
+                delivery = IncomingDelivery(self, self.address, True, router.now, pointer)
+            if delivery.out is not None or not delivery.read_all(KEEP):
+                return
+            self.advance(delivery)
+            router.holding.adopt(delivery)

@@ -1,0 +1,175 @@
+"""A consumer's link: where the bytes of a message move from its producer's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from txrouter.amqp.deliveries import IncomingDelivery
+from txrouter.amqp.engine import (
+    BUFFER,
+    CHUNK,
+    TAG,
+    TAG_COUNTER,
+    delivery_aborted,
+    delivery_remote_state,
+    delivery_settle,
+    link_advance,
+    link_credit,
+    link_drained,
+    link_get_drain,
+    link_queued,
+    link_recv,
+    link_send,
+    link_session,
+    new_delivery,
+    next_tag,
+    session_outgoing_bytes,
+    unpack,
+)
+from txrouter.amqp.outcomes import forward_state, heard
+from txrouter.core.links import Consumer
+
+if TYPE_CHECKING:
+    from txrouter.amqp.connection import Connection
+    from txrouter.amqp.incoming import IncomingLink
+
+__all__ = ["KEEP", "OUTGOING_HIGH", "OutgoingLink"]
+
+KEEP: Final[int] = 1 << 15
+"""A message up to this size is kept until it is settled: if this consumer releases it, another can have it."""
+OUTGOING_HIGH: Final[int] = 1 << 18
+"""A session with more unsent bytes takes nothing more until they have gone."""
+LARGE: Final[int] = 1 << 12
+"""A message below this size is not worth asking how much its session has unsent: credit bounds those well enough."""
+
+
+class OutgoingLink(Consumer):
+    """A consumer's link."""
+
+    __slots__ = ("congested", "connection", "pn", "session", "streaming")
+
+    def __init__(
+        self, id: str, connection: Connection, properties: Mapping[str, object], pn: Any, capacity: float
+    ) -> None:
+        super().__init__(id, connection.container, properties, capacity)
+        self.connection = connection
+        self.pn = pn
+        self.session = link_session(pn)
+        self.streaming: IncomingDelivery | None = None
+        """The message that is being sent in pieces: until its end no other can go by this link."""
+        self.congested = False
+        """Its session has more unsent bytes than are good."""
+
+    def send(self, delivery: IncomingDelivery) -> None:  # type: ignore[override]
+        """Put the message, or what is there of it, on this link."""
+        if delivery.prefix is not None:
+            self._send_prefix(delivery)
+            return
+        producer: IncomingLink = delivery.producer  # type: ignore[assignment]
+        count = link_recv(producer.pn, BUFFER, CHUNK)
+        if count >= CHUNK or count <= 0:
+            self._send_odd(delivery, producer, count)
+            return
+        link_advance(producer.pn)
+        TAG_COUNTER[0] = next_tag()
+        pn = self.pn
+        out = new_delivery(pn, TAG)
+        link_send(pn, BUFFER, count)
+        link_advance(pn)
+        if delivery.presettled:
+            delivery_settle(out)
+            delivery_settle(delivery.pn)
+            connection = producer.connection
+            if not connection.dirty:
+                connection.mark()
+        else:
+            delivery.out = out
+            self.unsettled[out] = delivery
+            producer.unsettled[delivery.pn] = delivery
+            if count <= KEEP:
+                delivery.prefix = unpack(BUFFER, count)
+                delivery.whole = True
+        connection = self.connection
+        if not connection.dirty:
+            connection.mark()
+        if count > LARGE and session_outgoing_bytes(self.session) > OUTGOING_HIGH:
+            connection.congest(self)
+
+    def _send_odd(self, delivery: IncomingDelivery, producer: IncomingLink, count: int) -> None:
+        """The buffer is full, so there is more; or there was nothing, so it is an empty message, or an aborted one."""
+        if count < 0 and delivery_aborted(delivery.pn):
+            router = self.connection.router
+            router.counters["aborted"] += 1
+            router.abandon(delivery)
+            router.credit(self, max(0, link_credit(self.pn)))
+            return
+        delivery.prefix = unpack(BUFFER, count) if count > 0 else b""
+        producer.set_head(delivery)
+        if not delivery.presettled:
+            producer.unsettled[delivery.pn] = delivery
+        self._send_prefix(delivery)
+        producer.read()
+
+    def _send_prefix(self, delivery: IncomingDelivery) -> None:
+        """Send what was read before, and then the rest as it comes."""
+        producer = delivery.producer
+        delivery.read_all(KEEP)
+        TAG_COUNTER[0] = next_tag()
+        out = delivery.out = new_delivery(self.pn, TAG)
+        if delivery.prefix:
+            link_send(self.pn, delivery.prefix, len(delivery.prefix))
+        self.connection.mark()
+        if not delivery.whole:
+            assert producer is not None
+            self.unsettled[out] = delivery
+            self.streaming = delivery
+            producer.size = len(delivery.prefix or b"")
+            if producer.size > KEEP:
+                delivery.prefix = b""
+            self.refresh()
+            self.connection.turn.resume(producer)
+            return
+        link_advance(self.pn)
+        if producer is not None:
+            if producer.head is delivery:
+                producer.advance(delivery)
+            producer.let_go(delivery)
+        if delivery.presettled:
+            delivery.out = None
+            delivery_settle(out)
+        else:
+            self.unsettled[out] = delivery
+        if session_outgoing_bytes(self.session) > OUTGOING_HIGH:
+            self.connection.congest(self)
+
+    def refresh(self) -> None:
+        """Let the core send to it, or not, as things are now."""
+        wanted = self.streaming is not None or self.congested or self.connection.blocked
+        if wanted != self.suspended:
+            router = self.connection.router
+            if wanted:
+                router.suspend(self)
+            else:
+                router.resume(self)
+
+    def drained(self) -> None:
+        """It has got what there was, and wants no more: give back the rest of its credit."""
+        if self.pn is not None and self.streaming is None and link_get_drain(self.pn):
+            link_drained(self.pn)
+            self.connection.router.credit(self, max(0, link_credit(self.pn)))
+            self.connection.mark()
+
+    def unsent_presettled(self) -> int:
+        """How many pre-settled messages are on the link and not on their way yet."""
+        unsettled = sum(1 for each in self.unsettled.values() if not each.was_sent())
+        return max(0, int(link_queued(self.pn)) - unsettled)
+
+    def updated(self, delivery: IncomingDelivery, pointer: Any) -> None:
+        """The consumer said something about a delivery without settling it: the producer hears it."""
+        outcome = heard(pointer, delivery_remote_state(pointer))
+        if self.connection.router.holding.goes_to_another(delivery, outcome):
+            self.connection.router.settle(delivery, outcome)
+        elif delivery.pn is not None and delivery.producer is not None:
+            forward_state(pointer, delivery.pn)
+            delivery.producer.connection.mark()
