@@ -173,7 +173,8 @@ class PeerConnection(ConsumerConnection):
         else:
             super().take_event(event)
             if kind == lib.PN_CONNECTION_REMOTE_CLOSE:
-                self.close()
+                self.closing = True
+                lib.pn_connection_close(self.connection)
 
     def link_opened(self, link: Pointer) -> None:
         """Accept the link and give it credit."""

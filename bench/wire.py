@@ -155,7 +155,16 @@ class Connection:
             lib.pn_transport_pop(transport, taken)
             if taken < size:
                 self.blocked = True
-                return
+                break
+        self._drain_written()
+
+    def _drain_written(self) -> None:
+        """Take the events that writing made. One for each message says flow, but only a read brings credit."""
+        collector = self.collector
+        while event := lib.pn_collector_peek(collector):
+            if lib.pn_event_type(event) != lib.PN_LINK_FLOW:
+                self.take_event(event)
+            lib.pn_collector_pop(collector)
 
     def tick(self, now: float) -> None:
         """Let proton send what keeps the peer's idle time-out from firing."""

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from txrouter.config import Config
 from txrouter.core.router import Router
@@ -21,6 +22,8 @@ from txrouter.net.services import ListenerService
 from txrouter.net.turns import Pacemaker
 
 __all__ = ["RouterService", "tune_gc"]
+
+_log = Logger(namespace="txrouter")
 
 _CHECK_EVERY = 0.05
 """Seconds between looks at whether everything in flight is settled, while the router is being stopped."""
@@ -34,8 +37,6 @@ class RouterService(Service):
     `router` is the core: its addresses, consumers and counters may be looked at any time from the reactor's thread.
     """
 
-    log = Logger(namespace="txrouter")
-
     def __init__(self, config: Config, reactor: Any) -> None:
         self.config = config
         self._reactor = reactor
@@ -48,7 +49,6 @@ class RouterService(Service):
         )
         self._pacemaker = Pacemaker(self.router, reactor, self._beat)
         self._listeners = [self._listener(number, each) for number, each in enumerate(config.listener)]
-        self._accepting: Deferred[list[IListeningPort]] | None = None
 
     def _listener(self, number: int, settings: Any) -> ListenerService:
         turn = self._pacemaker.turn
@@ -64,16 +64,19 @@ class RouterService(Service):
         self._pacemaker.start()
         for listener in self._listeners:
             listener.startService()
+        self.when_listening().addCallbacks(self._ready, self._cannot_listen)
 
-    @inlineCallbacks
-    def when_listening(self) -> Generator[Deferred[Any], Any, list[IListeningPort]]:
-        """Fires with the ports when every listener accepts, and logs that; fails with the first failure to listen."""
-        ports: list[IListeningPort] = yield gatherResults(
-            [listener.when_listening() for listener in self._listeners], consumeErrors=True
-        )
+    def when_listening(self) -> Deferred[list[IListeningPort]]:
+        """Fires with the ports when every listener accepts; fails as the first that cannot listen did."""
+        ports = gatherResults([listener.when_listening() for listener in self._listeners], consumeErrors=True)
+        return ports.addErrback(_first)
+
+    def _ready(self, ports: list[IListeningPort]) -> None:
         accepts = ", ".join(_where(port) for port in ports)
-        self.log.info("ready: router {id} accepts on {accepts}", id=self.router.id, accepts=accepts)
-        return ports
+        _log.info("ready: router {id} accepts on {accepts}", id=self.router.id, accepts=accepts)
+
+    def _cannot_listen(self, failure: Failure) -> None:
+        _log.failure("router {id} cannot listen", failure, id=self.router.id)
 
     @inlineCallbacks
     def stopService(self) -> Generator[Deferred[Any], Any, None]:
@@ -85,7 +88,7 @@ class RouterService(Service):
         yield self._wait_until(lambda: self.router.in_flight() == 0, self.config.router.stop_timeout)
         left = self.router.in_flight()
         if left:
-            self.log.warn("{left} deliveries were in flight and not settled in time", left=left)
+            _log.warn("{left} deliveries were in flight and not settled in time", left=left)
         for listener in self._listeners:
             listener.factory.close()
         yield self._wait_until(lambda: not self._connections(), _CLOSE_WITHIN)
@@ -93,7 +96,7 @@ class RouterService(Service):
             protocol.abort()
         yield self._wait_until(lambda: not self._connections(), _CLOSE_WITHIN)
         self._pacemaker.stop()
-        self.log.info("stopped: router {id}", id=self.router.id)
+        _log.info("stopped: router {id}", id=self.router.id)
 
     def _connections(self) -> list[Any]:
         return [protocol for listener in self._listeners for protocol in listener.factory.protocols]
@@ -105,10 +108,16 @@ class RouterService(Service):
             yield deferLater(self._reactor, _CHECK_EVERY)
 
 
+def _first(failure: Failure) -> Failure:
+    error: Any = failure.value  # a FirstError
+    found: Failure = error.subFailure
+    return found
+
+
 def _where(port: IListeningPort) -> str:
     address: Any = port.getHost()
     host = getattr(address, "host", None)
-    return f"{host}:{address.port}" if host is not None else str(getattr(address, "name", address))
+    return f"{host}:{address.port}" if host is not None else os.fsdecode(getattr(address, "name", str(address)))
 
 
 def tune_gc() -> None:

@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import ClassVar
 
-from twisted.internet.defer import FirstError, maybeDeferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
@@ -77,17 +77,15 @@ class Program(RouterService):
 
         :raise CannotStartError: it cannot listen.
         """
-        listening = maybeDeferred(super().startService).addCallback(lambda _: self.when_listening())
-        listening.addCallbacks(self._listening, self._cannot_listen)
+        super().startService()
         if self._failure and not self._reactor.running:
             raise CannotStartError(self._failure)
 
-    def _listening(self, ports: object) -> None:
+    def _ready(self, ports: list[IListeningPort]) -> None:
+        super()._ready(ports)
         tune_gc()
 
     def _cannot_listen(self, failure: Failure) -> None:
-        if isinstance(failure.value, FirstError):
-            failure = failure.value.subFailure
         known = _known(failure.value, self.config)
         self._failure = f"txrouter cannot listen{known or f': {failure.value!r}'}"
         if known:

@@ -22,7 +22,7 @@ import dataclasses
 import json
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from zope.interface import implementer
@@ -296,7 +296,7 @@ class PolicyContract(stateful.RuleBasedStateMachine):
     """Application properties of messages; likewise."""
 
     consumers = stateful.Bundle("consumers")
-    routers: Sequence[_StrictRouter] = ()
+    routers: tuple[_StrictRouter, ...] = ()
 
     @stateful.initialize(target=consumers, seed=st.integers(0, 99), credits=st.lists(st.integers(0, 5), max_size=3))
     def build(self, seed: int, credits: list[int]) -> stateful.MultipleResults[str]:
@@ -311,7 +311,7 @@ class PolicyContract(stateful.RuleBasedStateMachine):
         for facet in FACETS:
             if facet is IDistributionPolicy or facet.providedBy(policies[0]):
                 verifyObject(facet, policies[0])
-        self.routers = [_StrictRouter(policy, self.work_conserving) for policy in policies]
+        self.routers = tuple(_StrictRouter(policy, self.work_conserving) for policy in policies)
         self.attached = 0
         return stateful.multiple(*[self._attach(credit=credit) for credit in credits])
 

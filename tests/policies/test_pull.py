@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -179,10 +180,11 @@ class Alternately:
     options = pull.Options
 
     def __init__(self) -> None:
-        self._kinds = itertools.cycle([pull.Pull, ObviousPull])
+        self._kinds: Iterator[Any] = itertools.cycle([pull.Pull, ObviousPull])
 
     def build(self, options: Any, random: object) -> IDistributionPolicy:
-        return next(self._kinds)()
+        policy: IDistributionPolicy = next(self._kinds)()
+        return policy
 
 
 class SameAsObviousPull(PolicyContract):

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
@@ -34,8 +34,11 @@ class ListenerService(Service):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        self._listening = serverFromString(self._reactor, with_backlog(self.endpoint)).listen(self.factory)
-        self._listening.addCallback(self._opened)
+        # some endpoints find out that they cannot listen when they are made: that is no different from later
+        self._listening = maybeDeferred(self._listen).addCallback(self._opened)
+
+    def _listen(self) -> Deferred[IListeningPort]:
+        return serverFromString(self._reactor, with_backlog(self.endpoint)).listen(self.factory)
 
     def _opened(self, port: IListeningPort) -> IListeningPort:
         self._port = port

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from txrouter_two_choices import Options, factory  # type: ignore[import-not-found]
+from txrouter_two_choices import Options, factory
 
 from txrouter.testing import FakeRouter, PolicyContract
 
