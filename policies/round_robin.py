@@ -21,16 +21,16 @@ from txrouter.interfaces import (
     IConsumer,
     ICreditWatcher,
     IDelivery,
-    IDeliveryWatcher,
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    ISendWatcher,
 )
 
 __all__ = ["Options", "RoundRobin", "factory"]
 
 
-@implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher, IDescribed)
+@implementer(IDistributionPolicy, ICreditWatcher, IDescribed, ISendWatcher)
 class RoundRobin:
     """See the module."""
 
@@ -58,9 +58,6 @@ class RoundRobin:
         """It had its turn: whoever was selected, what counts is who got the message."""
         if consumer in self._turns:
             self._turns.move_to_end(consumer)
-
-    def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
-        """No matter."""
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         """It joins at the back, unless it is in turn already."""

@@ -29,10 +29,10 @@ from txrouter.interfaces import (
     IConsumer,
     ICreditWatcher,
     IDelivery,
-    IDeliveryWatcher,
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    ISendWatcher,
 )
 
 __all__ = ["Options", "Weighted", "factory"]
@@ -101,7 +101,7 @@ class _Group:
         self.due = self.start + self.had * self.ticks // self.parts
 
 
-@implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher, IDescribed)
+@implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDescribed, ISendWatcher)
 class Weighted:
     """See the module."""
 
@@ -149,9 +149,6 @@ class Weighted:
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
         """It had a turn, whoever was selected."""
         self._groups[self._capacities[consumer]].serve(consumer)
-
-    def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
-        """No matter."""
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         """It is in turn if it has credit. What it wants in flight can be told when it has just granted some."""

@@ -33,11 +33,12 @@ from txrouter.interfaces import (
     IConsumer,
     ICreditWatcher,
     IDelivery,
-    IDeliveryWatcher,
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
     IProducer,
+    ISendWatcher,
+    ISettlementWatcher,
 )
 
 try:
@@ -53,7 +54,7 @@ FIELD = re.compile(
     "durable|priority|ttl|first_acquirer|delivery_count|message_id|user_id|to|subject|reply_to|correlation_id|content_type"
     "|content_encoding|absolute_expiry_time|creation_time|group_id|group_sequence|reply_to_group_id"
 )
-FACETS = (IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher, IDescribed)
+FACETS = (IDistributionPolicy, ICapacityWatcher, ICreditWatcher, ISendWatcher, ISettlementWatcher, IDescribed)
 
 
 @implementer(IProducer)
@@ -154,6 +155,8 @@ class FakeRouter:
         consumer.credit = credit
         if ICreditWatcher.providedBy(self.policy):
             self.policy.credit_changed(consumer, delta)
+        if delta < 0:
+            return
         queue = self._queues[consumer]
         while queue and consumer.credit > 0:
             consumer.waiting -= 1
@@ -223,7 +226,7 @@ class FakeRouter:
 
     def _offer_held(self) -> None:
         held, self.held = self.held, []
-        for delivery in held:
+        for delivery in sorted(held, key=lambda delivery: delivery not in self._released):
             if self._any_credit():
                 self._place(delivery)
             else:
@@ -237,12 +240,12 @@ class FakeRouter:
         if not delivery.presettled:
             consumer.in_flight += 1
             self._unsettled[consumer].append(delivery)
-        if IDeliveryWatcher.providedBy(self.policy):
+        if ISendWatcher.providedBy(self.policy):
             self.policy.sent(consumer, delivery)
 
     def _settled(self, consumer: FakeConsumer, delivery: FakeDelivery, outcome: str, seconds: float) -> None:
         consumer.in_flight -= 1
-        if IDeliveryWatcher.providedBy(self.policy):
+        if ISettlementWatcher.providedBy(self.policy):
             self.policy.settled(consumer, delivery, outcome, seconds)
 
 

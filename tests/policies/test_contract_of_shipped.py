@@ -38,5 +38,6 @@ TestWeighted = WeightedContract.TestCase
 TestWeightedByCredit = WeightedByCreditContract.TestCase
 TestWeightedByConfig = WeightedByConfigContract.TestCase
 
-for case in TestRoundRobin, TestPull, TestWeighted, TestWeightedByCredit, TestWeightedByConfig:
-    case.settings = settings(case.settings, max_examples=50)
+few = settings(TestPull.settings, max_examples=50)
+TestRoundRobin.settings = TestPull.settings = few
+TestWeighted.settings = TestWeightedByCredit.settings = TestWeightedByConfig.settings = few

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from txrouter.interfaces import ICreditWatcher, IDeliveryWatcher, IDistributionPolicyFactory
+from txrouter.interfaces import ICreditWatcher, IDistributionPolicyFactory, ISendWatcher, ISettlementWatcher
 from txrouter.policies import pull, round_robin, weighted
 from txrouter.testing import FakeConsumer, FakeDelivery
 
@@ -44,7 +44,7 @@ class Bench:
 
     def __init__(self, factory: IDistributionPolicyFactory, credits: list[int]) -> None:
         self.policy: Any = factory.build(factory.options(), random.Random(1))
-        assert IDeliveryWatcher.providedBy(self.policy)
+        assert ISendWatcher.providedBy(self.policy)
         assert ICreditWatcher.providedBy(self.policy)
         self.consumers = [FakeConsumer(str(number), credit) for number, credit in enumerate(credits)]
         for consumer in self.consumers:
@@ -63,7 +63,8 @@ class Bench:
     def settle(self, consumer: FakeConsumer) -> None:
         """It is settled, and its credit given again."""
         consumer.in_flight -= 1
-        self.policy.settled(consumer, self.delivery, "accepted", 0.1)
+        if ISettlementWatcher.providedBy(self.policy):
+            self.policy.settled(consumer, self.delivery, "accepted", 0.1)
         consumer.credit += 1
         self.policy.credit_changed(consumer, 1)
 

@@ -21,7 +21,7 @@ IDEAL = [0.008 * n for n in range(1, 101)]
 def test_defaults_are_three_policies_at_load_0_8() -> None:
     options = parse([])
     assert options.policies == ["round-robin", "weighted", "pull"]
-    assert (options.load, options.duration) == (0.8, 20.0)
+    assert (options.load, options.duration) == (0.8, 18.0)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
-from txrouter.core.outcomes import LOST, Outcome
+from txrouter.core.outcomes import Outcome, modified
 from txrouter.interfaces import IDelivery
 
 if TYPE_CHECKING:
@@ -86,6 +86,6 @@ class History:
 
     def last_word(self, outcome: Outcome) -> Outcome:
         """What the producer is told when nobody is left to try: the last outcome, and a failure that came before it."""
-        if not self.delivery_failed or outcome.delivery_failed:
+        if not self.delivery_failed or outcome.delivery_failed or not outcome.asks_for_another:
             return outcome
-        return LOST if outcome.state == "released" else outcome
+        return modified(delivery_failed=True, undeliverable_here=outcome.undeliverable_here)

@@ -92,6 +92,8 @@ class Holding:
 
     def turn_away(self, delivery: Delivery, outcome: Outcome) -> bool:
         """A delivery that is nowhere leaves by the way it came. Returns True, as it has left."""
+        if delivery.history is not None:
+            outcome = delivery.history.last_word(outcome)
         self._router.counters["dropped" if delivery.presettled else outcome.state] += 1
         self._leave(delivery)
         self._router.finish(delivery, outcome)
@@ -133,7 +135,7 @@ class Holding:
 
     def goes_to_another(self, delivery: Delivery, outcome: Outcome) -> bool:
         """Whether a delivery in flight, with this outcome, will be offered to another consumer."""
-        if not outcome.asks_for_another or not delivery.can_be_resent():
+        if self._router.stopping or not outcome.asks_for_another or not delivery.can_be_resent():
             return False
         tried = delivery.history.released_by if delivery.history is not None else ()
         return any(each is not delivery.consumer and each not in tried for each in delivery.destination.consumers)
@@ -166,28 +168,42 @@ class Holding:
 
     def _offer_returned(self, delivery: Delivery) -> None:
         address = delivery.destination
-        history = self._history(delivery)
-        if all(each in history.released_by for each in address.consumers):
-            self.turn_away(delivery, history.last_word(RELEASED))
+        if self._router.stopping or self._nobody_is_left_for(delivery):
+            self.turn_away(delivery, RELEASED)
             return
-        consumer = self._choose_for_returned(address, delivery, history)
+        consumer = self._choose_for_returned(delivery)
         if consumer is None:
             self.hold(delivery, address.returned)
         else:
             self._router.send(consumer, delivery, address)
 
-    def _choose_for_returned(self, address: Address, delivery: Delivery, history: History) -> Consumer | None:
-        def may_have_it(consumer: Consumer | None) -> bool:
-            return consumer is not None and consumer.credit > 0 and consumer not in history.released_by
+    def _nobody_is_left_for(self, delivery: Delivery) -> bool:
+        tried = self._history(delivery).released_by
+        return all(each in tried for each in delivery.destination.consumers)
 
-        chosen = self._router.choose(address, delivery)
+    def _choose_for_returned(self, delivery: Delivery) -> Consumer | None:
+        address = delivery.destination
+        tried = self._history(delivery).released_by
+
+        def may_have_it(consumer: Consumer | None) -> bool:
+            return consumer is not None and consumer.credit > 0 and consumer not in tried
+
+        try:
+            chosen = self._router.choose(address, delivery)
+        except Malformed:  # the policy looks where it did not the first time
+            chosen = None
         return chosen if may_have_it(chosen) else next(filter(may_have_it, address.consumers), None)
 
-    def scatter(self, consumer: Consumer) -> None:
-        """A consumer has left: what waited for it alone is offered to the others."""
+    def scatter(self, consumer: Consumer, address: Address) -> None:
+        """A consumer has left: what waited for it alone is offered to the others, and what all of those have given back
+        already is waiting in vain."""
         for delivery in list(consumer.queue):
             self._unshelve(delivery)
             self._router.route(delivery)
+        for delivery in list(address.returned):
+            if self._nobody_is_left_for(delivery):
+                self._unshelve(delivery)
+                self.turn_away(delivery, RELEASED)
 
     # -- offering again ----------------------------------------------------------------------------
 
@@ -221,8 +237,10 @@ class Holding:
         for delivery in list(address.returned):
             if address.free <= 0:
                 return
-            self._unshelve(delivery)
-            self._offer_returned(delivery)
+            consumer = self._choose_for_returned(delivery)
+            if consumer is not None:
+                self._unshelve(delivery)
+                self._router.send(consumer, delivery, address)
 
     def _offer_held(self, address: Address) -> None:
         while address.held and address.free > 0:

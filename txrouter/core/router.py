@@ -109,6 +109,7 @@ class Router:
             producer.address = None
             del address.producers[producer]
             self._forget_if_unused(address)
+        producer.draining = True  # it may be hungry still, but is not to be fed any more
 
     def attach_consumer(self, consumer: Consumer, name: str) -> None:
         """A consumer attached. It has no credit yet."""
@@ -141,7 +142,7 @@ class Router:
                 if delivery.presettled:
                     self.counters["dropped"] += 1
                 self.finish(delivery, LOST)
-        self.holding.scatter(consumer)
+        self.holding.scatter(consumer, address)
         if not address.consumers:
             self.holding.turn_away_all(address)
             self._take_credit_back(address)

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """:raise SystemExit: the arguments make no sense, or help was asked for."""
     parser = argparse.ArgumentParser(prog="txrouter demo", description="The same messages under several policies.")
-    parser.add_argument("--duration", type=positive, default=20.0, metavar="SECONDS", help="of traffic per policy (20)")
+    parser.add_argument("--duration", type=positive, default=18.0, metavar="SECONDS", help="of traffic per policy (18)")
     parser.add_argument("--load", type=positive, default=0.8, help="work that arrives / work that can be done (0.8)")
     parser.add_argument("--seed", type=int, default=1, help="of arrivals and costs (1)")
     parser.add_argument("--policies", type=names, default=names(POLICIES), metavar="A,B,…", help=f"({POLICIES})")

@@ -11,7 +11,7 @@ __all__ = ["CONSUMERS", "LONG_FACTOR", "LONG_SHARE", "ORDINARY_COST", "PRODUCERS
 PRODUCERS = 4
 ORDINARY_COST = 0.08
 """Seconds an ordinary job takes at speed 1. Long enough that what the clients themselves cost, about a millisecond,
-does not show; short enough that a phase of 20 s has some thousand jobs."""
+does not show; short enough that a phase of 18 s has some thousand jobs."""
 LONG_SHARE = 0.05
 LONG_FACTOR = 20
 

@@ -38,7 +38,10 @@ class ListenerService(Service):
         self._listening = maybeDeferred(self._listen).addCallback(self._opened)
 
     def _listen(self) -> Deferred[IListeningPort]:
-        return serverFromString(self._reactor, with_backlog(self.endpoint)).listen(self.factory)
+        listening: Deferred[IListeningPort] = serverFromString(self._reactor, with_backlog(self.endpoint)).listen(
+            self.factory
+        )
+        return listening
 
     def _opened(self, port: IListeningPort) -> IListeningPort:
         self._port = port

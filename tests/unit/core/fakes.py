@@ -138,8 +138,9 @@ class FakeProducer(Producer):
         self.drains_asked += 1
 
     def overdrawn(self) -> None:
-        self.ended = True
-        self.leaves()
+        if not self.gone:
+            self.ended = True
+            self.leaves()
 
     # -- what it does ------------------------------------------------------------------------------------------------
 
