@@ -1,6 +1,7 @@
 """``python -m bench``: load routers, read what it costs them, and report it."""
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -202,7 +203,13 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def _end(*_: object) -> None:
+    """Leave by an exception, so that what was started is stopped."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -164,6 +164,7 @@ class OneAtATime(ProducerConnection):
         """Note the time since the last send, if its outcome is there."""
         if not self.unsettled and self.sent_at and self._counters.phase == workers.MEASURE:
             self.round_trips.append(time.monotonic_ns() - self.sent_at)
+            self.sent_at = 0
         super().work()
 
 

@@ -99,6 +99,7 @@ class Worker:
 
 def _child(run: Run, counters: Counters, pipe: Pipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.disable()  # nothing here makes cycles worth a pause
     try:
         result = run(counters, lambda: pipe.send(("ready", None)))

@@ -45,7 +45,7 @@ class Holding:
         about one that came later; and never about one whose own producer has others waiting."""
         address = delivery.destination
         producer = delivery.producer
-        return address.changed or address.free <= 0 or (producer is not None and producer.held > 0)
+        return address.changed or address.free <= 0 or producer is None or producer.held > 0
 
     def hold(self, delivery: Delivery, shelf: OrderedDict[Delivery, None]) -> bool:
         """Put it on a shelf. Returns False: it has not left; or True where it had to leave."""
@@ -86,6 +86,7 @@ class Holding:
             self._unshelve(delivery)
         delivery.producer = None
         if len(delivery.destination.held) < self._router.limits.max_in_flight:
+            self.something_changed(delivery.destination)
             self._router.route(delivery)
         else:
             self.turn_away(delivery, RELEASED)
@@ -197,6 +198,8 @@ class Holding:
     def scatter(self, consumer: Consumer, address: Address) -> None:
         """A consumer has left: what waited for it alone is offered to the others, and what all of those have given back
         already is waiting in vain."""
+        if consumer.queue:
+            self.something_changed(address)
         for delivery in list(consumer.queue):
             self._unshelve(delivery)
             self._router.route(delivery)

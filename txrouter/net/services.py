@@ -29,13 +29,15 @@ class ListenerService(Service):
         self._reactor = reactor
         self.endpoint = endpoint
         self.factory = factory
-        self._listening: Deferred[IListeningPort] | None = None
+        self._listening: Deferred[None] | None = None
+        self._outcome: IListeningPort | Failure | None = None
+        self._waiting: list[Deferred[IListeningPort]] = []
         self._port: IListeningPort | None = None
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         # some endpoints find out that they cannot listen when they are made: that is no different from later
-        self._listening = maybeDeferred(self._listen).addCallback(self._opened)
+        self._listening = maybeDeferred(self._listen).addBoth(self._decided)
 
     def _listen(self) -> Deferred[IListeningPort]:
         listening: Deferred[IListeningPort] = serverFromString(self._reactor, with_backlog(self.endpoint)).listen(
@@ -43,19 +45,21 @@ class ListenerService(Service):
         )
         return listening
 
-    def _opened(self, port: IListeningPort) -> IListeningPort:
-        self._port = port
-        return port
+    def _decided(self, outcome: IListeningPort | Failure) -> None:
+        self._outcome = outcome
+        if not isinstance(outcome, Failure):
+            self._port = outcome
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(outcome)
 
     def when_listening(self) -> Deferred[IListeningPort]:
         """Fires with the port when it accepts; fails with what `listen` failed with."""
-        assert self._listening is not None, "not started"
         heard: Deferred[IListeningPort] = Deferred()
-
-        def relay(result: IListeningPort | Failure) -> None:
-            heard.callback(result)  # a Failure makes it fail
-
-        self._listening.addBoth(relay)
+        if self._outcome is None:
+            self._waiting.append(heard)
+        else:
+            heard.callback(self._outcome)  # a Failure makes it fail
         return heard
 
     @inlineCallbacks
@@ -69,7 +73,7 @@ class ListenerService(Service):
 
     def stopService(self) -> Deferred[None]:
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._listening is not None and self._port is None:
+        if self._listening is not None and self._outcome is None:
             self._listening.cancel()
         return self.stop_listening()
 
