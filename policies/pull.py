@@ -94,9 +94,7 @@ class Pull:
         self, consumer: IConsumer, delivery: IDelivery | None = None, outcome: str = "", seconds: float = 0.0
     ) -> None:
         """Put it at the end of the queue where it belongs now, wherever it was. All in one: it runs twice a message."""
-        place = self._places.get(consumer)
-        if place is None:
-            return  # it has left, and what it had in flight is being settled
+        place = self._places[consumer]
         before = place.before
         after = place.after
         before.after = after
@@ -112,7 +110,13 @@ class Pull:
             queue = self._queues[level]
         if not queue.listed:
             queue.listed = True
-            heappush(self._levels, level)
+            levels = self._levels
+            if before is after and levels and before is self._queues[levels[0]]:
+                # It was alone in the lowest queue. This one, next to that, is the lowest now.
+                before.listed = False
+                levels[0] = level
+            else:
+                heappush(levels, level)
         last = queue.before
         last.after = queue.before = place
         place.before = last

@@ -132,11 +132,10 @@ class FakeRouter:
         return consumer
 
     def detach(self, consumer: FakeConsumer) -> None:
-        """A consumer leaves. What it had in flight is lost; what waited for it is offered to others."""
+        """A consumer leaves. What it had in flight is lost, untold; what waited for it is offered to others."""
         del self.consumers[consumer.id]
         self.policy.remove(consumer)
-        for delivery in self._unsettled.pop(consumer):
-            self._settled(consumer, delivery, "lost", 0.0)
+        del self._unsettled[consumer]
         for delivery in self._queues.pop(consumer):
             consumer.waiting -= 1
             self._place(delivery)
@@ -187,7 +186,9 @@ class FakeRouter:
         :raise IndexError: it has no such delivery.
         """
         delivery = self._unsettled[consumer].pop(index)
-        self._settled(consumer, delivery, outcome, seconds)
+        consumer.in_flight -= 1
+        if ISettlementWatcher.providedBy(self.policy):
+            self.policy.settled(consumer, delivery, outcome, seconds)
         taker = None
         if outcome == "released":
             self._released.setdefault(delivery, set()).add(consumer)
@@ -242,11 +243,6 @@ class FakeRouter:
             self._unsettled[consumer].append(delivery)
         if ISendWatcher.providedBy(self.policy):
             self.policy.sent(consumer, delivery)
-
-    def _settled(self, consumer: FakeConsumer, delivery: FakeDelivery, outcome: str, seconds: float) -> None:
-        consumer.in_flight -= 1
-        if ISettlementWatcher.providedBy(self.policy):
-            self.policy.settled(consumer, delivery, outcome, seconds)
 
 
 class _StrictRouter(FakeRouter):

@@ -14,7 +14,7 @@ Start = Callable[..., Awaitable[RunningRouter]]
 
 @pytest_twisted.async_yield_fixture
 async def start() -> AsyncIterator[Start]:
-    """Start a router: `await start(limits={"max_links": 2}, …)` takes the tables of a config."""
+    """What starts a router. It takes the tables of a config: `await start(limits={"max_links": 2}, …)`."""
     routers: list[RunningRouter] = []
 
     async def start(**config: Any) -> RunningRouter:

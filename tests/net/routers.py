@@ -6,9 +6,10 @@ import itertools
 from typing import Any
 
 from twisted.internet.endpoints import clientFromString, connectProtocol
-from twisted.internet.protocol import Protocol
 
-from tests.net.clients import Client, Receiver, Sender, reactor, wait_until
+from tests.net.clients import Client
+from tests.net.links import Receiver, Sender
+from tests.net.waiting import reactor, wait_until
 from txrouter.config import Config
 from txrouter.core.router import Router
 from txrouter.service import RouterService
@@ -38,8 +39,8 @@ class RunningRouter:
     async def start(self) -> None:
         """Have it listen."""
         self.service.startService()
-        (port,) = await self.service.when_listening()
-        self.port = port.getHost().port
+        ports: list[Any] = await self.service.when_listening()
+        self.port = ports[0].getHost().port
 
     async def end(self) -> None:
         """Have all clients gone, see that the router forgot them, and stop it."""
@@ -50,7 +51,7 @@ class RunningRouter:
         if self.service.running:
             await self.service.stopService()
         assert not self.core.addresses
-        assert not self.failures
+        assert self.failures == []
 
     @property
     def connections(self) -> list[Any]:
@@ -89,6 +90,3 @@ async def quiet(*links: Sender | Receiver | Client) -> None:
     clients = list(dict.fromkeys(link if isinstance(link, Client) else link.client for link in links))
     for client in clients + clients[-2::-1]:
         await client.sync()
-
-
-__all__ = ["LOOPBACK", "Protocol", "RunningRouter", "quiet"]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 from pytest_twisted import ensureDeferred
-from tests.net.clients import *
-from tests.net.clients import ACCEPTED
+from tests.net.links import ACCEPTED
 from tests.net.routers import RunningRouter, quiet
 @ensureDeferred
 async def test_accepted(router):

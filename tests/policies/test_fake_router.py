@@ -133,8 +133,6 @@ class Alike(RuleBasedStateMachine):
 
     @rule(consumer=consumes(consumers))
     def leaves(self, consumer: str) -> None:
-        while self.pairs[consumer][1].in_flight:
-            self.settles(consumer, 0, ACCEPTED)
         real, fake = self.pairs.pop(consumer)
         real.leaves()
         self.fake.detach(fake)

@@ -241,13 +241,26 @@ class Connection:
                 break
             if size < OUTPUT // 8:
                 break
-        self._serve_events()
+        self._skip_written()
         if self._congested:
             self._relieve()
         if self.waiters and not self.blocked:
             waiters, self.waiters = self.waiters, {}
             for link in waiters:
                 self.turn.resume(link)
+
+    def _skip_written(self) -> None:
+        """Writing makes an event of each transfer, for the credit it took: that is known, and there may be thousands."""
+        collector = self._collector
+        while True:
+            event = collector_peek(collector)
+            if not event:
+                return
+            kind = event_type(event)
+            if kind != LINK_FLOW and kind != TRANSPORT:
+                self._serve_events()
+                return
+            collector_pop(collector)
 
     def _block(self) -> None:
         self.blocked = True

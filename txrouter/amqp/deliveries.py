@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from txrouter.amqp import sections
@@ -66,30 +67,24 @@ class IncomingDelivery(Delivery):
 
     def field(self, name: str) -> object:
         """As IDelivery says."""
-        return self._look(lambda data, complete: sections.field(data, name, complete), name)
+        return self._look(sections.field, name)
 
     def application_property(self, name: str) -> object:
         """As IDelivery says."""
-        return self._look(lambda data, complete: sections.application_property(data, name, complete), name)
+        return self._look(sections.application_property, name)
 
-    def _look(self, find: Any, name: str) -> object:
+    def _look(self, find: Callable[[bytes, str, bool], object], name: str) -> object:
         reach = GLANCE
         while True:
-            data = self._read_up_to(reach)
+            data = self.prefix or b""
+            if not self.whole and len(data) < reach and self._is_current():
+                data = self._take(reach - len(data))
             try:
-                return find(data, self.whole)
+                return find(data, name, self.whole)
             except sections.Short:
                 if reach >= FARTHEST or len(data) < reach:
                     return None
                 reach *= 8
-
-    def _read_up_to(self, reach: int) -> bytes:
-        data = self.prefix
-        if data is None:
-            data = self.prefix = b""
-        if not self.whole and len(data) < reach and self._is_current():
-            data = self._take(reach - len(data))
-        return data
 
     def _is_current(self) -> bool:
         producer = self.producer
@@ -106,15 +101,16 @@ class IncomingDelivery(Delivery):
         producer = self.producer
         assert producer is not None
         data = self.prefix or b""
-        while size > 0:
-            count = link_recv(producer.pn, BUFFER, min(size, CHUNK))
+        left = size
+        while left > 0:
+            count = link_recv(producer.pn, BUFFER, min(left, CHUNK))
             if count <= 0:
                 break
-            data += unpack(BUFFER, count)
-            size -= count
+            data = data + unpack(BUFFER, count) if data else unpack(BUFFER, count)
+            left -= count
         self.prefix = data
-        self.whole = not delivery_partial(self.pn) and not delivery_pending(self.pn)
-        producer.connection.mark()
+        self.whole = (left > 0 or not delivery_pending(self.pn)) and not delivery_partial(self.pn)
+        producer.connection.mark()  # the session's window may have to be opened again
         return data
 
     def read_all(self, limit: int) -> bool:
@@ -147,10 +143,8 @@ class IncomingDelivery(Delivery):
         producer = self.producer
         pn = self.pn
         if pn is not None and producer is not None:
-            if self.presettled:
-                producer.unsettled.pop(pn, None)
-            else:
-                del producer.unsettled[pn]
+            producer.unsettled.pop(pn, None)  # it is not there if it was turned away at once
+            if not self.presettled:
                 if outcome is ACCEPTED:
                     delivery_update(pn, STATE_ACCEPTED)
                 else:
@@ -186,7 +180,7 @@ class IncomingDelivery(Delivery):
         if consumer.streaming is self:
             delivery_abort(out)
             consumer.streaming = None
-            consumer.refresh()
+            consumer.aborted()
         else:
             delivery_settle(out)
         consumer.connection.mark()

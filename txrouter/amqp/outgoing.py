@@ -109,12 +109,12 @@ class OutgoingLink(Consumer):
         if not delivery.presettled:
             producer.unsettled[delivery.pn] = delivery
         self._send_prefix(delivery)
-        producer.read()
 
     def _send_prefix(self, delivery: IncomingDelivery) -> None:
         """Send what was read before, and then the rest as it comes."""
         producer = delivery.producer
-        delivery.read_all(KEEP)
+        if not delivery.whole:
+            delivery.read_all(KEEP)
         TAG_COUNTER[0] = next_tag()
         out = delivery.out = new_delivery(self.pn, TAG)
         if delivery.prefix:
@@ -142,6 +142,11 @@ class OutgoingLink(Consumer):
             self.unsettled[out] = delivery
         if session_outgoing_bytes(self.session) > OUTGOING_HIGH:
             self.connection.congest(self)
+
+    def aborted(self) -> None:
+        """The message that was streamed has ended early; if nothing of it had gone, its credit has come back."""
+        self.connection.router.credit(self, max(0, link_credit(self.pn)))
+        self.refresh()
 
     def refresh(self) -> None:
         """Let the core send to it, or not, as things are now."""

@@ -196,13 +196,14 @@ class Holding:
         return chosen if may_have_it(chosen) else next(filter(may_have_it, address.consumers), None)
 
     def scatter(self, consumer: Consumer, address: Address) -> None:
-        """A consumer has left: what waited for it alone is offered to the others, and what all of those have given back
-        already is waiting in vain."""
-        if consumer.queue:
-            self.something_changed(address)
-        for delivery in list(consumer.queue):
-            self._unshelve(delivery)
-            self._router.route(delivery)
+        """A consumer has left: what waited for it alone is for any now, before those that a producer sent later; and
+        what all the others have given back already waits in vain."""
+        for delivery in reversed(consumer.queue):
+            delivery.shelf = address.held
+            address.held[delivery] = None
+            address.held.move_to_end(delivery, last=False)
+        consumer.queue.clear()
+        self.something_changed(address)
         for delivery in list(address.returned):
             if self._nobody_is_left_for(delivery):
                 self._unshelve(delivery)

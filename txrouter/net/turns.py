@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,12 +27,15 @@ class Pacemaker:
     def __init__(self, router: Router, reactor: Any, beat: Callable[[float], None]) -> None:
         self._router = router
         self._reactor = reactor
-        self._clock: IReactorTime = reactor
+        self._timers: IReactorTime = reactor
+        # a real reactor's own clock can be set back
+        self.clock: Callable[[], float] = time.monotonic if isinstance(reactor, ReactorBase) else reactor.seconds
         self._beat = beat
         self._beating: Any = None
         self._expiring: Any = None
+        self._expires_at = 0.0
         self._ending: Any = None
-        self.turn = Turn(router, self._scheduler(), self._clock.seconds)
+        self.turn = Turn(router, self._scheduler(), self.clock)
 
     def _scheduler(self) -> Callable[[], None]:
         # What is in this queue runs before the reactor polls again. callFromThread() would also write a byte to wake
@@ -44,7 +48,7 @@ class Pacemaker:
 
     def _later(self) -> None:
         if self._ending is None:
-            self._ending = self._clock.callLater(0, self._end_later)
+            self._ending = self._timers.callLater(0, self._end_later)
 
     def _end_later(self) -> None:
         self._ending = None
@@ -59,23 +63,24 @@ class Pacemaker:
     def _expire_at(self, deadline: float) -> None:
         call = self._expiring
         if call is not None and call.active():
-            if call.getTime() <= deadline:
+            if self._expires_at <= deadline:
                 return
             call.cancel()
-        self._expiring = self._clock.callLater(max(0.0, deadline - self._clock.seconds()), self._expire)
+        self._expires_at = deadline
+        self._expiring = self._timers.callLater(max(0.0, deadline - self.clock()), self._expire)
 
     def _expire(self) -> None:
-        self._router.now = self._clock.seconds()
+        self._router.now = self.clock()
         self._router.holding.expire()
         self._end()  # timers run after the queue of `_scheduler`: nobody else would end this turn before the next poll
 
     def start(self) -> None:
         """Begin to beat."""
-        self._beating = self._clock.callLater(BEAT, self._tick)
+        self._beating = self._timers.callLater(BEAT, self._tick)
 
     def _tick(self) -> None:
-        self._beating = self._clock.callLater(BEAT, self._tick)
-        self._router.now = now = self._clock.seconds()
+        self._beating = self._timers.callLater(BEAT, self._tick)
+        self._router.now = now = self.clock()
         self._beat(now)
         self._end()
 

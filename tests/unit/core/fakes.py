@@ -10,24 +10,25 @@ A test is a scene on a `Stage`::
     assert message.outcome is RELEASED
 
 Methods whose names are in the third person are what a client does. Nothing else happens by itself: time stands still
-until `stage.later`, and what the router puts off is done by `stage.turn`, which attaching and granting end with.
+until `stage.later`; and what the router puts off to the end of a turn is done by `stage.turn`, or at the end of the
+methods that say so, as long as `stage.turns_by_itself`.
 """
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from zope.interface import implementer
 
-from txrouter.core.addresses import AddressTable, Distribution, normalise
+from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.core.deliveries import Delivery, Malformed
 from txrouter.core.limits import Limits
 from txrouter.core.links import Address, Consumer, Producer
-from txrouter.core.outcomes import RELEASED, SETTLED, Outcome
+from txrouter.core.outcomes import Outcome
 from txrouter.core.router import Router
 from txrouter.interfaces import (
     ICreditWatcher,
@@ -36,9 +37,27 @@ from txrouter.interfaces import (
     IDistributionPolicy,
     IDistributionPolicyFactory,
 )
-from txrouter.policies import pull
+from txrouter.policies import pull, round_robin, weighted
 
-__all__ = ["FakeConsumer", "FakeProducer", "Message", "NoOptions", "Stage", "WatchingPolicy", "distribution"]
+__all__ = [
+    "SHIPPED",
+    "Choosy",
+    "FakeConsumer",
+    "FakeProducer",
+    "Message",
+    "NoOptions",
+    "Stage",
+    "Sticky",
+    "StickyAndChoosy",
+    "WatchingPolicy",
+    "distribution",
+]
+
+
+SHIPPED = pytest.mark.parametrize(
+    "factory", [pull.factory, round_robin.factory, weighted.factory], ids=lambda factory: factory.name
+)
+"""A test of each policy that txrouter comes with."""
 
 
 class Message(Delivery):
@@ -126,7 +145,7 @@ class FakeProducer(Producer):
         """Its credit, as it counts it itself."""
         return self.granted - self.sent - self.given_back
 
-    # -- what the router asks --------------------------------------------------------------------------------------
+    # -- what the router asks ----------------------------------------------------------------------
 
     def grant(self, credit: int) -> None:
         assert credit > 0
@@ -142,7 +161,7 @@ class FakeProducer(Producer):
             self.ended = True
             self.leaves()
 
-    # -- what it does ------------------------------------------------------------------------------------------------
+    # -- what it does ------------------------------------------------------------------------------
 
     def sends(self, presettled: bool = False, **fields: object) -> Message:
         """It sends a message, whether it has credit or not."""
@@ -165,20 +184,20 @@ class FakeProducer(Producer):
         self.stage.router.abandon(message)
 
     def gives_back(self, credit: int | None = None) -> None:
-        """It answers a drain: it has no more to send."""
+        """It answers a drain: it has no more to send. The turn ends."""
         credit = self.may_send if credit is None else credit
         self.given_back += credit
         self.stage.router.drained(self, credit)
-        self.stage.turn()
+        self.stage.turns()
 
     def leaves(self) -> None:
-        """Its link is gone. (The wire takes what it sent pre-settled over before.)"""
+        """Its link is gone, and the turn ends. What it sent pre-settled, the wire has the router adopt before that."""
         self.gone = True
         for message in self.stage.messages:
             if message.producer is self and message.presettled and message.is_held:
                 self.stage.router.holding.adopt(message)
         self.stage.router.detach_producer(self)
-        self.stage.turn()
+        self.stage.turns()
 
 
 class FakeConsumer(Consumer):
@@ -206,23 +225,23 @@ class FakeConsumer(Consumer):
         else:
             self.unsettled[delivery] = delivery
 
-    # -- what it does ------------------------------------------------------------------------------------------------
+    # -- what it does ------------------------------------------------------------------------------
 
     def grants(self, credit: int) -> None:
-        """It gives more credit."""
+        """It gives more credit, and the turn ends."""
         self.sets_credit(self.granted + credit)
-        self.stage.turn()
+        self.stage.turns()
 
     def sets_credit(self, credit: int) -> None:
-        """It makes its credit what it says, in a turn that is not over yet."""
+        """It makes its credit what it says."""
         self.granted = credit
         self.stage.router.credit(self, credit)
 
     def drains(self) -> None:
-        """It wants what there is, and its credit to be nothing then."""
+        """It wants what there is, and to be left with no credit. The turn ends."""
         self.stage.turn()
         self.sets_credit(0)
-        self.stage.turn()
+        self.stage.turns()
 
     def settles(self, message: Message, outcome: Outcome) -> None:
         """It settles a message it was sent."""
@@ -230,13 +249,13 @@ class FakeConsumer(Consumer):
         self.stage.router.settle(message, outcome)
 
     def leaves(self, seen: bool = True) -> None:
-        """Its link or its connection is gone: when all had been written to it, or nothing had (`seen`)."""
+        """Its link or connection is gone: when all had been written to it, or nothing had (`seen`). The turn ends."""
         self.gone = True
         for message in self.unsettled.values():
             assert isinstance(message, Message)
             message.seen = seen
         self.stage.router.detach_consumer(self)
-        self.stage.turn()
+        self.stage.turns()
 
 
 class Stage:
@@ -247,6 +266,7 @@ class Stage:
         table = AddressTable(distribution(factory, options))
         self.router = Router("here", table, Limits(**limits), report=lambda *report: self.reports.append(report))
         self.messages: list[Message] = []
+        self.turns_by_itself = True
         self._count = Counter[str]()
 
     @property
@@ -259,15 +279,15 @@ class Stage:
         return self.router.addresses[name]
 
     def producer(self, name: str | None = "q", id: str = "") -> FakeProducer:
-        """A producer attaches; with None, an anonymous one."""
+        """A producer attaches; with None, an anonymous one. The turn ends."""
         producer = FakeProducer(self, name, id or self._id("producer"))
-        self.turn()
+        self.turns()
         return producer
 
     def consumer(self, name: str = "q", credit: int = 0, id: str = "", **properties: object) -> FakeConsumer:
-        """A consumer attaches, and grants credit."""
+        """A consumer attaches, and grants credit. The turn ends."""
         consumer = FakeConsumer(self, name, id or self._id("consumer"), properties)
-        self.turn()
+        self.turns()
         if credit:
             consumer.grants(credit)
         return consumer
@@ -280,16 +300,21 @@ class Stage:
         """What the router put off is done."""
         self.router.turn()
 
+    def turns(self) -> None:
+        """A turn is over, unless a test wants to say so itself."""
+        if self.turns_by_itself:
+            self.turn()
+
     def later(self, seconds: float) -> None:
-        """Time passes. What is due then is done, as a timer would."""
+        """Time passes. What is due then is done, as a timer would, and the turn ends."""
         self.router.now += seconds
         deadline = self.router.holding.next_deadline()
         if deadline is not None and deadline <= self.router.now:
             self.router.holding.expire()
-        self.turn()
+        self.turns()
 
 
-# -- policies ----------------------------------------------------------------------------------------------------------
+# -- policies --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -344,3 +369,28 @@ class WatchingPolicy:
 
     def settled(self, consumer: Any, delivery: IDelivery, outcome: str, seconds: float) -> None:
         self.heard.append(("settled", consumer, delivery, outcome, seconds))
+
+
+class Sticky(WatchingPolicy):
+    """By the message's group: the consumer of that id, with credit or without; otherwise any with credit."""
+
+    def select(self, delivery: IDelivery) -> Any:
+        group = delivery.field("group_id")
+        chosen = None if group is None else next((each for each in self.consumers if each.id == group), None)
+        return chosen or super().select(delivery)
+
+
+class Choosy(WatchingPolicy):
+    """A message with a subject is for nobody until `open` has that subject."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: set[object] = set()
+
+    def select(self, delivery: IDelivery) -> Any:
+        subject = delivery.field("subject")
+        return super().select(delivery) if subject is None or subject in self.open else None
+
+
+class StickyAndChoosy(Choosy, Sticky):
+    """Both."""

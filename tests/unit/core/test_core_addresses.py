@@ -15,7 +15,7 @@ from txrouter.core.deliveries import Malformed
 from txrouter.core.outcomes import ACCEPTED
 from txrouter.policies import pull, round_robin, weighted
 
-# -- one spelling ------------------------------------------------------------------------------------------------------
+# -- one spelling ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["x", "/x", "amqp:/x", "amqp://host:5672/x", "amqp://host/x", "amqps://host/x"])
@@ -56,7 +56,7 @@ def test_a_normalised_address_is_left_alone_unless_it_begins_like_a_spelling(nam
         assert normalise(path) == path
 
 
-# -- patterns and prefixes -----------------------------------------------------------------------------------------------
+# -- patterns and prefixes -------------------------------------------------------------------------
 
 DEFAULT = distribution(pull.factory)
 
@@ -253,7 +253,7 @@ def test_tokens_split_at_slashes_and_dots(path: str, expected: list[str]) -> Non
     assert tokens(path) == expected
 
 
-# -- addresses of a router -----------------------------------------------------------------------------------------------
+# -- addresses of a router -------------------------------------------------------------------------
 
 
 def test_each_address_has_a_policy_of_its_own_of_the_kind_that_is_configured() -> None:
@@ -296,7 +296,7 @@ def test_the_same_seed_makes_the_same_chance_for_an_address() -> None:
     assert drawn[0] != drawn[1]
 
 
-# -- anonymous producers -------------------------------------------------------------------------------------------------
+# -- anonymous producers ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("to", ["q", "/q", "amqp:/q", "amqp://host:5672/q", "_topo/0/here/q", "amqp:/_topo/0/here/q"])

@@ -6,14 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.core.fakes import Stage
+from tests.unit.core.fakes import SHIPPED, Stage
 from txrouter.core import credit as flow
 from txrouter.core.outcomes import ACCEPTED, RELEASED
-from txrouter.policies import pull, round_robin, weighted
 
-SHIPPED = pytest.mark.parametrize("factory", [pull.factory, round_robin.factory, weighted.factory], ids=lambda f: f.name)
-
-# -- the arithmetic ------------------------------------------------------------------------------------------------------
+# -- the arithmetic --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -55,7 +52,7 @@ def test_of_a_consumers_credit_as_much_is_used_as_it_may_have_in_flight(
     assert flow.usable(granted, in_flight, 10) == expected
 
 
-# -- producers -----------------------------------------------------------------------------------------------------------
+# -- producers -------------------------------------------------------------------------------------
 
 
 def test_a_producer_gets_no_credit_while_there_is_no_consumer() -> None:
@@ -225,7 +222,7 @@ def test_who_sends_ahead_of_held_messages_more_than_it_may_is_ended_once_it_matt
     assert producer.ended
 
 
-# -- the last consumer leaves ----------------------------------------------------------------------------------------------
+# -- the last consumer leaves ----------------------------------------------------------------------
 
 
 def test_the_last_consumer_leaves_and_the_credit_is_asked_back() -> None:
@@ -306,7 +303,7 @@ def test_a_producer_that_leaves_hungry_is_fed_no_more() -> None:
     assert producer.granted == granted
 
 
-# -- consumers -------------------------------------------------------------------------------------------------------------
+# -- consumers -------------------------------------------------------------------------------------
 
 
 @SHIPPED

@@ -48,7 +48,7 @@ def test_an_outcome_that_is_final_is_not_offered_to_another(outcome: Outcome) ->
     assert len(first.got) + len(other.got) == 1
 
 
-# -- released ------------------------------------------------------------------------------------------------------------
+# -- released --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("outcome", [RELEASED, NOT_HERE, FAILED_NOT_HERE], ids=repr)
@@ -151,7 +151,7 @@ def test_a_message_is_counted_against_its_producers_credit_once_however_often_it
     assert producer.credit == producer.may_send
 
 
-# -- delivery-failed ---------------------------------------------------------------------------------------------------------
+# -- delivery-failed -------------------------------------------------------------------------------
 
 
 def test_delivery_failed_stays_set_when_nobody_else_wants_it() -> None:
@@ -214,7 +214,7 @@ def test_a_failure_does_not_matter_once_another_consumer_has_decided(outcome: Ou
     assert message.outcome is outcome
 
 
-# -- consumers that are lost -------------------------------------------------------------------------------------------------
+# -- consumers that are lost -----------------------------------------------------------------------
 
 
 def test_a_message_that_was_sent_to_a_lost_consumer_is_modified_and_never_sent_again() -> None:
@@ -293,7 +293,7 @@ def test_all_of_a_lost_consumers_deliveries_end() -> None:
     assert [state(message) for message in sent] == ["modified"] * 5 + ["released"] * 3
 
 
-# -- producers -----------------------------------------------------------------------------------------------------------------
+# -- producers -------------------------------------------------------------------------------------
 
 
 def test_a_lost_producers_deliveries_in_flight_are_settled_for_the_consumer() -> None:
@@ -331,7 +331,7 @@ def test_a_producer_can_settle_what_is_held() -> None:
     assert producer.credit == producer.may_send
 
 
-# -- pre-settled ---------------------------------------------------------------------------------------------------------------
+# -- pre-settled -----------------------------------------------------------------------------------
 
 
 def test_a_pre_settled_message_is_never_in_flight() -> None:
@@ -410,7 +410,7 @@ def test_an_adopted_message_is_sent_at_once_where_somebody_can_take_it() -> None
     assert message.producer is None
 
 
-# -- the end of the router --------------------------------------------------------------------------------------------------------
+# -- the end of the router -------------------------------------------------------------------------
 
 
 def test_stopping_releases_what_is_held_and_what_still_comes() -> None:
@@ -467,7 +467,7 @@ def test_what_is_released_while_stopping_is_told_at_once_and_not_held() -> None:
     assert other.got == []
 
 
-# -- what a policy hears ------------------------------------------------------------------------------------------------------------
+# -- what a policy hears ---------------------------------------------------------------------------
 
 
 def takers(stage: Stage) -> dict[FakeConsumer, int]:

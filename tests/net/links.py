@@ -1,0 +1,320 @@
+"""A test client's links, and the messages on them: proton's, with what has come kept where a test can look at it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import proton
+
+from tests.net.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.net.clients import Client
+
+
+@dataclass(frozen=True)
+class Error:
+    """An AMQP error."""
+
+    name: str
+    description: str | None = None
+    info: Any = None
+
+
+@dataclass(frozen=True)
+class State:
+    """What one end says of a delivery."""
+
+    name: str
+    failed: bool = False
+    undeliverable: bool = False
+    annotations: Any = None
+    error: Error | None = None
+    section: tuple[int, int] | None = None
+
+
+ACCEPTED = State("accepted")
+RELEASED = State("released")
+LOST = State("modified", failed=True)
+SETTLED = State("")
+"""Settled, and nothing said of what became of it."""
+
+
+def error_of(condition: Any) -> Error | None:
+    """What a condition of proton's says."""
+    return condition and Error(condition.name, condition.description, condition.info)
+
+
+def _state(delivery: Any) -> State:
+    code, remote = delivery.remote_state, delivery.remote
+    if not code:
+        return SETTLED
+    name = code.name.lower()
+    if name == "modified":
+        return State(name, remote.failed, remote.undeliverable, remote.annotations)
+    if name == "rejected":
+        return State(name, error=error_of(remote.condition))
+    if name == "received":
+        return State(name, section=(remote.section_number, remote.section_offset))
+    return State(name)
+
+
+def _encoded(message: bytes | proton.Message) -> bytes:
+    return message if isinstance(message, bytes) else bytes(message.encode())
+
+
+class Sent:
+    """A message on its way."""
+
+    def __init__(self, sender: Sender, delivery: Any) -> None:
+        self._sender = sender
+        self._delivery = delivery
+        self.state: State = SETTLED
+        """What the router said of it last."""
+        self.settled = False
+        """Whether the router has settled it."""
+
+    def write(self, data: bytes) -> None:
+        """A piece of it."""
+        self._sender.link.stream(data)
+        self._sender.client.flush()
+
+    def end(self) -> None:
+        """There are no more pieces."""
+        self._sender.link.advance()
+        self._sender.client.flush()
+
+    def abort(self) -> None:
+        """Take it back, half sent."""
+        self.settled = True
+        self._delivery.abort()
+        self._sender.client.flush()
+
+    def settle(self) -> None:
+        """Settle it without waiting for the router."""
+        self._sender.unsettled.pop(self._delivery)
+        self._delivery.settle()
+        self._sender.client.flush()
+
+    def updated(self) -> None:
+        """The router said something of it."""
+        self.state = _state(self._delivery)
+        self.settled = bool(self._delivery.settled)
+        if self.settled:
+            self._sender.unsettled.pop(self._delivery)
+            self._delivery.settle()
+
+    async def over(self) -> State:
+        """How it ended, once the router has settled it."""
+        await wait_until(lambda: self.settled)
+        return self.state
+
+
+class Received:
+    """A message that is coming, or has come."""
+
+    def __init__(self, receiver: Receiver, delivery: Any) -> None:
+        self._receiver = receiver
+        self._delivery = delivery
+        self.data = b""
+        self.complete = False
+        self.aborted = False
+        self.settled = bool(delivery.settled)
+        """Whether the router has settled it: at once, if it was sent pre-settled."""
+        self.tag_size = 0
+
+    @property
+    def message(self) -> proton.Message:
+        """It, decoded."""
+        message = proton.Message()
+        message.decode(self.data)
+        return message
+
+    def update(self, state: State) -> None:
+        """Say what becomes of it, and leave it unsettled."""
+        local = self._delivery.local
+        local.failed, local.undeliverable, local.annotations = state.failed, state.undeliverable, state.annotations
+        if state.section is not None:
+            local.section_number, local.section_offset = state.section
+        if state.error is not None:
+            local.condition = proton.Condition(state.error.name, state.error.description, state.error.info)
+        self._delivery.update(getattr(proton.Delivery, state.name.upper()))
+        self._receiver.client.flush()
+
+    def settle(self, state: State = SETTLED) -> None:
+        """Say what became of it."""
+        if state != SETTLED:
+            self.update(state)
+        self._receiver.unsettled.pop(self._delivery)
+        self._delivery.settle()
+        self._receiver.client.flush()
+
+    def accept(self) -> None:
+        """It is done."""
+        self.settle(ACCEPTED)
+
+    def arrived(self) -> bool:
+        """Take in what is there of it. Returns whether that was the end of it."""
+        link = self._receiver.link
+        self._receiver.unsettled[self._delivery] = self
+        self.aborted = bool(self._delivery.aborted)
+        while not self.aborted and (data := link.recv(1 << 16)):
+            self.data += data
+        self.complete = not self._delivery.partial and not self.aborted
+        self.settled = bool(self._delivery.settled)
+        if self.complete:
+            link.advance()
+        if self.aborted or (self.complete and self.settled):
+            self.settle()
+        return self.complete or self.aborted
+
+
+class Link:
+    """A client's end of a link."""
+
+    def __init__(self, client: Client, link: Any) -> None:
+        self.client = client
+        self.link = link
+        self.unsettled: dict[Any, Any] = {}
+
+    @property
+    def open(self) -> bool:
+        """Whether the router has attached, and not detached, its end."""
+        return bool(self.link.state & proton.Endpoint.REMOTE_ACTIVE)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the router has detached."""
+        return bool(self.link.state & proton.Endpoint.REMOTE_CLOSED)
+
+    @property
+    def error(self) -> Error | None:
+        """What the router detached it for."""
+        return error_of(self.link.remote_condition)
+
+    @property
+    def credit(self) -> int:
+        """What there is left of what the receiving end granted."""
+        return int(self.link.credit)
+
+    async def attached(self) -> None:
+        """Wait until the router has answered."""
+        await wait_until(lambda: self.open or self.closed)
+
+    def detach(self) -> None:
+        """Detach without closing."""
+        self.link.detach()
+        self.client.flush()
+
+    def close(self) -> None:
+        """Detach for good."""
+        self.link.close()
+        self.client.flush()
+
+
+class Sender(Link):
+    """A link that messages are sent on."""
+
+    _tags = itertools.count()
+
+    @property
+    def drain_asked(self) -> bool:
+        """Whether the router wants its credit back."""
+        return bool(self.link.drain_mode)
+
+    def drained(self) -> int:
+        """Give it back."""
+        given = int(self.link.drained())
+        self.client.flush()
+        return given
+
+    async def credited(self, credit: int = 1) -> None:
+        """Wait for credit."""
+        await wait_until(lambda: self.credit >= credit)
+
+    def begin(self, *, presettled: bool = False) -> Sent:
+        """Begin a message that is sent in pieces; `presettled` is for one that has them all in one frame."""
+        delivery = self.link.delivery(f"{next(self._tags)}")
+        sent = Sent(self, delivery)
+        if presettled:
+            delivery.settle()
+        else:
+            self.unsettled[delivery] = sent
+        return sent
+
+    def send(self, message: bytes | proton.Message, *, presettled: bool = False) -> Sent:
+        """Send a message; if there is no credit, it waits for some here."""
+        delivery = self.link.delivery(f"{next(self._tags)}")
+        sent = Sent(self, delivery)
+        self.link.stream(_encoded(message))
+        self.link.advance()
+        if presettled:
+            delivery.settle()
+        else:
+            self.unsettled[delivery] = sent
+        self.client.flush()
+        return sent
+
+
+class Receiver(Link):
+    """A link that messages are received on."""
+
+    def __init__(self, client: Client, link: Any, takes: State | None) -> None:
+        super().__init__(client, link)
+        self.takes = takes
+        """What it says of every message at once; None: that is left to the test."""
+        self.coming: Received | None = None
+        """The message of which there are more pieces to come."""
+        self.messages: list[Received] = []
+        """All that have come whole, in order."""
+        self.aborted: list[Received] = []
+        self._unread = 0
+
+    @property
+    def address(self) -> str:
+        """Where it receives from, as the router has it."""
+        return str(self.link.remote_source.address)
+
+    @property
+    def bodies(self) -> list[object]:
+        """What the messages that have come say."""
+        return [each.message.body for each in self.messages]
+
+    def flow(self, credit: int) -> None:
+        """Grant so much more."""
+        self.link.flow(credit)
+        self.client.flush()
+
+    def drain(self, credit: int = 0) -> None:
+        """Ask for what there is, and for the rest of the credit back."""
+        self.link.drain(credit)
+        self.client.flush()
+
+    async def next(self) -> Received:
+        """The next message that has come whole."""
+        await wait_until(lambda: len(self.messages) > self._unread)
+        self._unread += 1
+        return self.messages[self._unread - 1]
+
+    async def count(self, messages: int) -> None:
+        """Wait until so many have come whole."""
+        await wait_until(lambda: len(self.messages) >= messages)
+
+    def delivered(self, delivery: Any) -> None:
+        """A message, or more of one, or news of one."""
+        known = self.unsettled.get(delivery)
+        if known is not None and known is not self.coming:
+            known.settled = bool(delivery.settled)
+            return
+        if self.link.current != delivery:
+            return
+        received = self.coming = self.coming or Received(self, delivery)
+        if received.arrived():
+            self.coming = None
+            (self.messages if received.complete else self.aborted).append(received)
+            if self.takes is not None and not received.settled and received.complete:
+                received.settle(self.takes)
+            if self.link.current:
+                self.delivered(self.link.current)
