@@ -94,12 +94,6 @@ class _Group:
             self.leave(consumer)
         return None
 
-    def serve(self, consumer: IConsumer) -> None:
-        """It has its turn, and the group with it."""
-        self.members.move_to_end(consumer)
-        self.had += 1
-        self.due = self.start + self.had * self.ticks // self.parts
-
 
 @implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDescribed, ISendWatcher)
 class Weighted:
@@ -147,8 +141,11 @@ class Weighted:
         return None
 
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
-        """It had a turn, whoever was selected."""
-        self._groups[self._capacities[consumer]].serve(consumer)
+        """It had a turn, and its group with it, whoever was selected."""
+        group = self._groups[self._capacities[consumer]]
+        group.members.move_to_end(consumer)
+        group.had += 1
+        group.due = group.start + group.had * group.ticks // group.parts
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         """It is in turn if it has credit. What it wants in flight can be told when it has just granted some."""

@@ -89,9 +89,11 @@ class Client(Protocol):
 
     # -- what the client does ----------------------------------------------------------------------
 
-    def new_session(self) -> Any:
-        """Begin a session more."""
+    def new_session(self, window: int = 0) -> Any:
+        """Begin a session more, with so many bytes that may come before they are read; 0 for any number."""
         session = self.connection.session()
+        if window:
+            session.incoming_capacity = window
         session.open()
         self.flush()
         return session
@@ -177,7 +179,7 @@ class Client(Protocol):
     def stop_reading(self) -> None:
         """Let what comes pile up in the socket, which takes little."""
         transport: Any = self.transport
-        transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
+        transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         transport.pauseProducing()
 
     def go_on_reading(self) -> None:

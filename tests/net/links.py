@@ -265,6 +265,8 @@ class Receiver(Link):
         super().__init__(client, link)
         self.takes = takes
         """What it says of every message at once; None: that is left to the test."""
+        self.reading = True
+        """Whether it takes in what comes; if not, that fills the session's window."""
         self.coming: Received | None = None
         """The message of which there are more pieces to come."""
         self.messages: list[Received] = []
@@ -292,6 +294,13 @@ class Receiver(Link):
         self.link.drain(credit)
         self.client.flush()
 
+    def read(self) -> None:
+        """Take in what has come while it was not reading."""
+        self.reading = True
+        if self.link.current:
+            self.delivered(self.link.current)
+        self.client.flush()
+
     async def next(self) -> Received:
         """The next message that has come whole."""
         await wait_until(lambda: len(self.messages) > self._unread)
@@ -308,7 +317,7 @@ class Receiver(Link):
         if known is not None and known is not self.coming:
             known.settled = bool(delivery.settled)
             return
-        if self.link.current != delivery:
+        if self.link.current != delivery or not self.reading:
             return
         received = self.coming = self.coming or Received(self, delivery)
         if received.arrived():

@@ -7,12 +7,11 @@ from pytest_twisted import ensureDeferred
 
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, RELEASED, Receiver, Sender
-from tests.net.routers import RunningRouter, quiet
+from tests.net.routers import RunningRouter, ahead, quiet
 from tests.net.waiting import wait_until
+from txrouter.core.credit import BACKLOG
 
 LINK_CAPACITY = 250
-BACKLOG = 8
-"""How much a producer may send ahead of the consumers' credit."""
 
 
 async def send(producer: Sender, messages: int) -> None:
@@ -95,7 +94,7 @@ async def test_an_anonymous_producer_gets_the_credit_of_released_messages_back(r
     await producer.credited()
     sent = [producer.send(b"\0Sw\xa1\5hello") for _ in range(LINK_CAPACITY)]
     assert [await each.over() for each in sent] == [RELEASED] * LINK_CAPACITY
-    await producer.credited(LINK_CAPACITY)
+    await producer.credited(LINK_CAPACITY // 2 + 1)
 
 
 @pytest.mark.parametrize("presettled", [False, True])
@@ -209,33 +208,30 @@ async def test_a_consumer_without_credit_gets_nothing_and_stops_nobody(start: St
 @ensureDeferred
 async def test_messages_wait_for_credit_and_go_to_whoever_gives_some(start: Start, policy: str) -> None:
     router = await start(router={"default_distribution": policy})
-    first, second = await router.receiver("x"), await router.receiver("x")
-    producer = await router.sender("x")
-    await producer.credited(BACKLOG)
-    await send(producer, BACKLOG)
+    producer, first = await ahead(router, 8)
+    second = await router.receiver("x")
+    await send(producer, 8)
     await quiet(producer, first, second)
     assert shares(first, second) == [0, 0]
     second.flow(3)
     await second.count(3)
     first.flow(100)
-    await first.count(BACKLOG - 3)
+    await first.count(5)
     await quiet(first, second, producer)
-    assert shares(first, second) == [BACKLOG - 3, 3]
+    assert shares(first, second) == [5, 3]
 
 
 @ensureDeferred
 async def test_messages_that_waited_come_in_the_order_they_were_sent(router: RunningRouter) -> None:
-    consumer = await router.receiver("x")
-    producer = await router.sender("x")
-    await producer.credited(BACKLOG)
-    sent = [b"\0Sw\xa1\1" + b"%d" % number for number in range(BACKLOG)]
+    producer, consumer = await ahead(router, 8)
+    sent = [b"\0Sw\xa1\1%d" % number for number in range(8)]
     for each in sent:
         producer.send(each)
     await quiet(producer)
     consumer.flow(3)
     await consumer.count(3)
     consumer.flow(100)
-    await consumer.count(BACKLOG)
+    await consumer.count(8)
     assert [each.data for each in consumer.messages] == sent
 
 
@@ -259,9 +255,7 @@ async def test_messages_keep_their_order_from_a_producer_to_a_consumer(router: R
 
 @ensureDeferred
 async def test_a_consumer_that_drains_gets_what_there_is_and_is_left_without_credit(router: RunningRouter) -> None:
-    consumer = await router.receiver("x")
-    producer = await router.sender("x")
-    await producer.credited(BACKLOG)
+    producer, consumer = await ahead(router, 6)
     await send(producer, 5)
     await quiet(producer)
     consumer.drain(100)
@@ -318,6 +312,7 @@ async def test_however_much_a_consumer_grants_what_it_has_in_flight_is_bounded(s
     assert producer.credit == 0
     for received in greedy.messages[:3]:
         received.accept()
+    await send(producer, 3)
     await greedy.count(33)
     await quiet(producer, greedy)
     assert len(greedy.messages) == 33

@@ -154,7 +154,7 @@ class Connection:
                         return
                 collector_pop(collector)
                 continue
-            delivery = unsettled.get(pointer)
+            delivery = unsettled.get(pointer) if unsettled else None
             if delivery is None and (incoming is None or link_current(incoming.pn) != pointer):
                 # not of the links that the last events were for
                 link = links.get(delivery_link(pointer))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 __all__ = ["BACKLOG", "refill", "usable"]
 
-BACKLOG = 8
+BACKLOG = 2
 """How many messages beyond the consumers' credit a producer may send ahead, so that one is at hand when a consumer
 gives credit again: a round trip to the producer for each would idle a consumer that takes one at a time."""
 
