@@ -136,11 +136,11 @@ class FakeRouter:
         del self.consumers[consumer.id]
         self.policy.remove(consumer)
         del self._unsettled[consumer]
-        for delivery in self._queues.pop(consumer):
-            consumer.waiting -= 1
-            self._place(delivery)
+        self.held[:0] = self._queues.pop(consumer)
+        consumer.waiting = 0
         if not self.consumers:
             self.held.clear()
+        self._offer_held()
 
     def grant(self, consumer: FakeConsumer, credit: int) -> None:
         """A consumer gives `credit` more."""

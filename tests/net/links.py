@@ -68,13 +68,15 @@ def _encoded(message: bytes | proton.Message) -> bytes:
 class Sent:
     """A message on its way."""
 
-    def __init__(self, sender: Sender, delivery: Any) -> None:
+    def __init__(self, sender: Sender, delivery: Any, presettled: bool) -> None:
         self._sender = sender
+        self._presettled = presettled
         self._delivery = delivery
         self.state: State = SETTLED
         """What the router said of it last."""
         self.settled = False
         """Whether the router has settled it."""
+        self._ended = False
 
     def write(self, data: bytes) -> None:
         """A piece of it."""
@@ -83,12 +85,17 @@ class Sent:
 
     def end(self) -> None:
         """There are no more pieces."""
+        self._ended = True
         self._sender.link.advance()
+        if self._presettled:
+            self._delivery.settle()
+        self._settle_as_router()
         self._sender.client.flush()
 
     def abort(self) -> None:
         """Take it back, half sent."""
-        self.settled = True
+        self._ended = True
+        self._sender.unsettled.pop(self._delivery, None)
         self._delivery.abort()
         self._sender.client.flush()
 
@@ -102,8 +109,11 @@ class Sent:
         """The router said something of it."""
         self.state = _state(self._delivery)
         self.settled = bool(self._delivery.settled)
-        if self.settled:
-            self._sender.unsettled.pop(self._delivery)
+        self._settle_as_router()
+
+    def _settle_as_router(self) -> None:
+        # one that is only half sent may be settled by the router, but not here
+        if self.settled and self._ended and self._sender.unsettled.pop(self._delivery, None):
             self._delivery.settle()
 
     async def over(self) -> State:
@@ -118,18 +128,17 @@ class Received:
     def __init__(self, receiver: Receiver, delivery: Any) -> None:
         self._receiver = receiver
         self._delivery = delivery
-        self.data = b""
+        self.data = bytearray()
         self.complete = False
         self.aborted = False
         self.settled = bool(delivery.settled)
         """Whether the router has settled it: at once, if it was sent pre-settled."""
-        self.tag_size = 0
 
     @property
     def message(self) -> proton.Message:
         """It, decoded."""
         message = proton.Message()
-        message.decode(self.data)
+        message.decode(bytes(self.data))
         return message
 
     def update(self, state: State) -> None:
@@ -235,26 +244,18 @@ class Sender(Link):
         await wait_until(lambda: self.credit >= credit)
 
     def begin(self, *, presettled: bool = False) -> Sent:
-        """Begin a message that is sent in pieces; `presettled` is for one that has them all in one frame."""
+        """Begin a message that is sent in pieces."""
         delivery = self.link.delivery(f"{next(self._tags)}")
-        sent = Sent(self, delivery)
-        if presettled:
-            delivery.settle()
-        else:
+        sent = Sent(self, delivery, presettled)
+        if not presettled:
             self.unsettled[delivery] = sent
         return sent
 
     def send(self, message: bytes | proton.Message, *, presettled: bool = False) -> Sent:
         """Send a message; if there is no credit, it waits for some here."""
-        delivery = self.link.delivery(f"{next(self._tags)}")
-        sent = Sent(self, delivery)
+        sent = self.begin(presettled=presettled)
         self.link.stream(_encoded(message))
-        self.link.advance()
-        if presettled:
-            delivery.settle()
-        else:
-            self.unsettled[delivery] = sent
-        self.client.flush()
+        sent.end()
         return sent
 
 

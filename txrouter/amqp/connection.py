@@ -250,7 +250,7 @@ class Connection:
                 self.turn.resume(link)
 
     def _skip_written(self) -> None:
-        """Writing makes an event of each transfer, for the credit it took: that is known, and there may be thousands."""
+        """Writing makes an event of each transfer, for the credit it took: no news, and there may be thousands."""
         collector = self._collector
         while True:
             event = collector_peek(collector)

@@ -7,11 +7,26 @@ so counted in the session's window, and goes as soon as a consumer can take it.
 
 from __future__ import annotations
 
-__all__ = ["BACKLOG", "refill", "usable"]
+__all__ = ["BACKLOG", "WIDE", "refill", "target", "usable"]
 
-BACKLOG = 2
-"""How many messages beyond the consumers' credit a producer may send ahead, so that one is at hand when a consumer
-gives credit again: a round trip to the producer for each would idle a consumer that takes one at a time."""
+BACKLOG = 8
+"""How many messages beyond the consumers' credit a producer may send ahead where consumers take few at a time, so that
+one is at hand when a consumer gives credit again: it would be idle for a round trip to the producer otherwise."""
+WIDE = 4
+"""A consumer that lets this many be in flight or on their way has work while the next is fetched: it needs no backlog,
+and without one every grant is as large as can be, and one flow frame serves many messages."""
+
+
+def target(free: int, window: int, consumers: int, link_capacity: int) -> int:
+    """How much credit each producer of an address is to have.
+
+    :param free: the credit of its consumers.
+    :param window: that, and what they had in flight when they last gave credit.
+    :param consumers: how many there are.
+    """
+    if not consumers:
+        return 0
+    return min(link_capacity, free if window >= WIDE * consumers else free + BACKLOG)
 
 
 def refill(credit: int, target: int, unsettled: int, max_unsettled: int) -> int:

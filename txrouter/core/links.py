@@ -81,6 +81,7 @@ class Consumer:
         "queue",
         "suspended",
         "unsettled",
+        "window",
         "withheld",
     )
 
@@ -96,6 +97,8 @@ class Consumer:
         self.credit = 0
         self.withheld = 0
         """Credit that it granted and that is not used for now: it is suspended, or has all it may have in flight."""
+        self.window = 0
+        """Its credit and what it had in flight, when it last gave credit."""
         self.suspended = False
         self.in_flight = 0
         self.queue: OrderedDict[Delivery, None] = OrderedDict()
@@ -129,6 +132,8 @@ class Address:
         "select",
         "sent",
         "settled",
+        "starved",
+        "window",
     )
 
     def __init__(self, name: str, policy: Any) -> None:
@@ -137,6 +142,10 @@ class Address:
         self.consumers: dict[Consumer, None] = {}
         self.free = 0
         """The sum of the consumers' credit."""
+        self.window = 0
+        """The sum of the consumers' windows."""
+        self.starved: dict[Producer, None] = {}
+        """The producers that have no credit, for want of the consumers'."""
         self.held: OrderedDict[Delivery, None] = OrderedDict()
         """Deliveries that wait for any consumer, in the order they came."""
         self.returned: OrderedDict[Delivery, None] = OrderedDict()

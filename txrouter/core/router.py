@@ -108,6 +108,7 @@ class Router:
         if address is not None:
             producer.address = None
             del address.producers[producer]
+            address.starved.pop(producer, None)
             self._forget_if_unused(address)
         producer.draining = True  # it may be hungry still, but is not to be fed any more
 
@@ -132,6 +133,7 @@ class Router:
             return
         del address.consumers[consumer]
         address.free -= consumer.credit
+        address.window -= consumer.window
         self._tell(address, address.policy.remove, consumer)
         consumer.address = None
         for delivery in list(consumer.unsettled.values()):
@@ -197,7 +199,7 @@ class Router:
                 sent(consumer, delivery)
             except Exception as error:
                 self._policy_failed(address, error)
-        if consumer.withheld and consumer.credit == 0:
+        if delivery.presettled and consumer.withheld:
             self._use_withheld(consumer)
         consumer.send(delivery)
         return True
@@ -250,7 +252,7 @@ class Router:
                 sent(consumer, delivery)
             except Exception as error:
                 self._policy_failed(address, error)
-        if consumer.withheld and consumer.credit == 0:
+        if delivery.presettled and consumer.withheld:
             self._use_withheld(consumer)
         consumer.send(delivery)
 
@@ -301,7 +303,12 @@ class Router:
         consumer.withheld = granted - usable
         delta = usable - consumer.credit
         address = consumer.address
-        if not delta or address is None:
+        if address is None:
+            return
+        window = granted + consumer.in_flight
+        address.window += window - consumer.window
+        consumer.window = window
+        if not delta:
             return
         consumer.credit = usable
         address.free += delta
@@ -309,6 +316,10 @@ class Router:
             self._tell(address, address.credit_changed, consumer, delta)
         if delta > 0:
             self.holding.credit_came(consumer, address)
+            if address.starved:
+                for producer in address.starved:
+                    self.make_hungry(producer)
+                address.starved.clear()
 
     def _use_withheld(self, consumer: Consumer) -> None:
         self.credit(consumer, consumer.credit + consumer.withheld)
@@ -351,13 +362,15 @@ class Router:
         elif address is None:
             target = limits.link_capacity
         else:
-            target = min(limits.link_capacity, address.free + flow.BACKLOG) if address.consumers else 0
+            target = flow.target(address.free, address.window, len(address.consumers), limits.link_capacity)
         unsettled = len(producer.unsettled)
         producer.throttled = unsettled + target > limits.max_unsettled
         granted = flow.refill(producer.credit, target, unsettled, limits.max_unsettled)
         if granted:
             producer.credit += granted
             producer.grant(granted)
+        elif address is not None and producer.credit == 0:
+            address.starved[producer] = None
 
     def _take_credit_back(self, address: Address) -> None:
         for producer in address.producers:

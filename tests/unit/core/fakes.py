@@ -297,7 +297,8 @@ class Stage:
         return f"{kind}-{self._count[kind]}"
 
     def turn(self) -> None:
-        """What the router put off is done."""
+        """What the router put off is done; and what comes of it, if a link was ended, as a wire's turn goes on too."""
+        self.router.turn()
         self.router.turn()
 
     def turns(self) -> None:

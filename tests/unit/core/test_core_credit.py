@@ -89,7 +89,7 @@ def test_credit_is_what_all_consumers_can_take_and_a_small_backlog() -> None:
 def test_every_producer_is_granted_all_of_it_so_that_an_idle_one_starves_nobody() -> None:
     stage = Stage()
     stage.consumer("q", credit=10)
-    assert [stage.producer("q").granted for _ in range(3)] == [10 + flow.BACKLOG] * 3
+    assert [stage.producer("q").granted for _ in range(3)] == [10] * 3
 
 
 def test_one_producer_has_at_most_the_link_capacity() -> None:
@@ -135,9 +135,9 @@ def test_what_is_held_counts_against_the_credit_of_its_producer() -> None:
     stage.turn()
     assert producer.may_send == 0
     assert producer.credit == producer.held == flow.BACKLOG
-    consumer.grants(flow.BACKLOG // 2)
-    assert producer.may_send == flow.BACKLOG // 2
-    assert producer.credit == flow.BACKLOG
+    consumer.grants(3)
+    assert producer.may_send == 0
+    assert producer.credit == producer.held == flow.BACKLOG - 3
 
 
 @SHIPPED
@@ -197,7 +197,7 @@ def test_a_throttled_producer_goes_on_whoever_ends_what_is_unsettled() -> None:
     assert three.outcome is None
     stage.consumer("q", credit=9)
     consumer.leaves()
-    assert producer.may_send == 10
+    assert producer.may_send == 9
 
 
 def test_who_sends_more_than_it_may_is_ended() -> None:
@@ -290,7 +290,7 @@ def test_credit_that_is_given_back_unasked_is_granted_again() -> None:
     stage.consumer("q", 5)
     producer = stage.producer("q")
     producer.gives_back()
-    assert producer.may_send == 5 + flow.BACKLOG
+    assert producer.may_send == 5
 
 
 def test_a_producer_that_leaves_hungry_is_fed_no_more() -> None:
@@ -369,12 +369,13 @@ def test_a_consumer_has_at_most_so_many_in_flight_whatever_it_grants() -> None:
     consumer = stage.consumer("q", credit=1_000_000)
     producer = stage.producer("q")
     assert consumer.credit == stage.address().free == 3
-    producer.sends_many(5)
+    producer.sends_many(producer.may_send)
     assert len(consumer.got) == consumer.in_flight == 3
     assert consumer.credit == 0
     for settled in range(1, 3):
         consumer.settles(consumer.got[settled - 1], ACCEPTED)
         stage.turn()
+        producer.sends()
         assert len(consumer.got) == 3 + settled
         assert consumer.in_flight == 3
     consumer.settles(consumer.got[2], ACCEPTED)
@@ -458,3 +459,15 @@ def test_a_consumer_that_has_left_has_no_credit_that_counts() -> None:
     stage.router.suspend(leaves)
     stage.router.resume(leaves)
     assert stage.address().free == stays.credit == 1
+
+
+def test_a_producer_that_ran_out_is_fed_when_a_consumer_gives_credit_again() -> None:
+    stage = Stage()
+    consumer = stage.consumer("q", credit=10)
+    producers = [stage.producer("q"), stage.producer("q")]
+    producers[0].sends_many(10)
+    stage.turn()
+    assert producers[0].may_send == 0
+    consumer.grants(10)
+    stage.turn()
+    assert producers[0].may_send == 10

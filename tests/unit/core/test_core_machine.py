@@ -128,6 +128,7 @@ class RouterMachine(RuleBasedStateMachine):
         for _ in range(min(count, producer.may_send)):
             self._sends(producer, kept, more["presettled"], {"to": to, **more["more"]})
 
+    @precondition(lambda self: self.limits.link_capacity < 20)
     @rule(producer=producers)
     def a_producer_sends_more_than_it_may(self, producer: FakeProducer) -> None:
         while producer.may_send >= 0 and not producer.gone:
@@ -263,9 +264,13 @@ class RouterMachine(RuleBasedStateMachine):
         """Who might send can send, or has sent as much ahead as it may."""
         if self.router.stopping or (producer.address is not None and not producer.address.consumers):
             return
-        least = min(self.limits.link_capacity, flow.BACKLOG)
+        least = self.limits.link_capacity
+        address = producer.address
+        if address is not None:
+            least = flow.target(address.free, address.window, len(address.consumers), least)
+        least = min(least, flow.BACKLOG)
         throttled = len(producer.unsettled) + producer.credit >= self.limits.max_unsettled
-        assert producer.credit * 2 > least or throttled
+        assert producer.credit * 2 > least or producer.credit or not least or throttled
 
     # -- what has to be so at all times ------------------------------------------------------------
 
@@ -421,19 +426,20 @@ class MadMachine(RouterMachine):
     always_willing = False
 
 
-TestPull = RouterMachine.TestCase
-TestRoundRobin = RoundRobinMachine.TestCase
-TestWeighted = WeightedMachine.TestCase
-TestStickyAndChoosy = StickyAndChoosyMachine.TestCase
-TestMad = MadMachine.TestCase
-
-_SHARES = {TestPull: 3, TestRoundRobin: 1, TestWeighted: 1, TestStickyAndChoosy: 3, TestMad: 2}
-for _case, _share in _SHARES.items():
-    _case.settings = settings(
+def _with_effort(case: Any, share: int) -> Any:
+    case.settings = settings(
         derandomize=EFFORT == 1,
         database=None,
-        max_examples=20 * _share * EFFORT,
+        max_examples=20 * share * EFFORT,
         stateful_step_count=50,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
+    return case
+
+
+TestPull = _with_effort(RouterMachine.TestCase, 3)
+TestRoundRobin = _with_effort(RoundRobinMachine.TestCase, 1)
+TestWeighted = _with_effort(WeightedMachine.TestCase, 1)
+TestStickyAndChoosy = _with_effort(StickyAndChoosyMachine.TestCase, 3)
+TestMad = _with_effort(MadMachine.TestCase, 2)
