@@ -110,13 +110,15 @@ class FakeDelivery:
 class FakeRouter:
     """One address of a router, without the rest of it: keeps the numbers, and tells the policy as the router does.
 
-    `consumers` are those attached, by id; `held` the deliveries that have no consumer yet, oldest first.
+    `consumers` are those attached, by id; `held` the deliveries that have no consumer yet, oldest first; `returned` those
+    that a consumer has released and that wait for another.
     """
 
     def __init__(self, policy: IDistributionPolicy) -> None:
         self.policy: Any = policy
         self.consumers: dict[str, FakeConsumer] = {}
         self.held: list[FakeDelivery] = []
+        self.returned: list[FakeDelivery] = []
         self._queues: dict[FakeConsumer, list[FakeDelivery]] = {}
         self._unsettled: dict[FakeConsumer, list[FakeDelivery]] = {}
         self._released: dict[FakeDelivery, set[FakeConsumer]] = {}
@@ -209,14 +211,11 @@ class FakeRouter:
         return consumer
 
     def _place(self, delivery: FakeDelivery) -> FakeConsumer | None:
+        if delivery in self._released:
+            return self._place_returned(delivery, self._released[delivery])
         choice = self.choose(delivery)
-        released = self._released.get(delivery)
-        if released is not None and (choice is None or choice in released or not choice.credit):
-            others = (other for other in self.consumers.values() if other not in released)
-            choice = next((other for other in others if other.credit > 0), None)
         if choice is None:
-            if released is None or set(self.consumers.values()) - released:
-                self.held.append(delivery)
+            self.held.append(delivery)
         elif choice.credit > 0 and not self._queues[choice]:
             self._send(choice, delivery)
             return choice
@@ -225,9 +224,26 @@ class FakeRouter:
             self._queues[choice].append(delivery)
         return None
 
+    def _place_returned(self, delivery: FakeDelivery, released: set[FakeConsumer]) -> FakeConsumer | None:
+        others = [consumer for consumer in self.consumers.values() if consumer not in released]
+        if not others:
+            return None  # it goes back to its producer
+        able = [consumer for consumer in others if consumer.credit > 0]
+        choice = self.choose(delivery)
+        if choice not in able:
+            choice = able[0] if able else None
+        if choice is None:
+            self.returned.append(delivery)
+        else:
+            self._send(choice, delivery)
+        return choice
+
     def _offer_held(self) -> None:
+        returned, self.returned = self.returned, []
+        for delivery in returned:
+            self._place_returned(delivery, self._released[delivery])
         held, self.held = self.held, []
-        for delivery in sorted(held, key=lambda delivery: delivery not in self._released):
+        for delivery in held:
             if self._any_credit():
                 self._place(delivery)
             else:

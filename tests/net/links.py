@@ -65,6 +65,9 @@ def _encoded(message: bytes | proton.Message) -> bytes:
     return message if isinstance(message, bytes) else bytes(message.encode())
 
 
+_AT_ONCE = 1 << 16
+
+
 class Sent:
     """A message on its way."""
 
@@ -80,8 +83,9 @@ class Sent:
 
     def write(self, data: bytes) -> None:
         """A piece of it."""
-        self._sender.link.stream(data)
-        self._sender.client.flush()
+        for at in range(0, len(data), _AT_ONCE):  # proton would spend its time moving a large one about
+            self._sender.link.stream(data[at : at + _AT_ONCE])
+            self._sender.client.flush()
 
     def end(self) -> None:
         """There are no more pieces."""
@@ -254,7 +258,11 @@ class Sender(Link):
     def send(self, message: bytes | proton.Message, *, presettled: bool = False) -> Sent:
         """Send a message; if there is no credit, it waits for some here."""
         sent = self.begin(presettled=presettled)
-        self.link.stream(_encoded(message))
+        data = _encoded(message)
+        if len(data) > _AT_ONCE:
+            sent.write(data)
+        else:
+            self.link.stream(data)
         sent.end()
         return sent
 

@@ -245,9 +245,7 @@ class Connection:
         if self._congested:
             self._relieve()
         if self.waiters and not self.blocked:
-            waiters, self.waiters = self.waiters, {}
-            for link in waiters:
-                self.turn.resume(link)
+            self._resume_waiters()
 
     def _skip_written(self) -> None:
         """Writing makes an event of each transfer, for the credit it took: no news, and there may be thousands."""
@@ -297,6 +295,14 @@ class Connection:
                 link.congested = False
                 link.refresh()
         self._congested = still
+
+    def _resume_waiters(self) -> None:
+        waiters, self.waiters = self.waiters, {}
+        for link in waiters:
+            if link.has_room():
+                self.turn.resume(link)
+            else:
+                self.waiters[link] = None
 
     # -- time --------------------------------------------------------------------------------------
 

@@ -248,6 +248,11 @@ class IncomingLink(Producer):
         self.connection.mark()
         return True
 
+    def has_room(self) -> bool:
+        """Whether the session that a message is streamed to takes more."""
+        consumer = self.head.consumer if self.head is not None else None
+        return consumer is None or consumer.pn is None or session_outgoing_bytes(consumer.session) <= OUTGOING_HIGH
+
     def _too_large(self, pointer: Any) -> None:
         router = self.connection.router
         router.counters["too_large"] += 1

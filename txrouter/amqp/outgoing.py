@@ -71,19 +71,20 @@ class OutgoingLink(Consumer):
         if count >= CHUNK or count <= 0:
             self._send_odd(delivery, producer, count)
             return
-        link_advance(producer.pn)
         TAG_COUNTER[0] = next_tag()
         pn = self.pn
         out = new_delivery(pn, TAG)
         link_send(pn, BUFFER, count)
-        link_advance(pn)
         if delivery.presettled:
+            # settling a link's current delivery advances the link
             delivery_settle(out)
             delivery_settle(delivery.pn)
             connection = producer.connection
             if not connection.dirty:
                 connection.mark()
         else:
+            link_advance(producer.pn)
+            link_advance(pn)
             delivery.out = out
             self.unsettled[out] = delivery
             producer.unsettled[delivery.pn] = delivery

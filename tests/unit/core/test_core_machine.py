@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from tests.unit.core.fakes import FakeConsumer, FakeProducer, Message, Stage, StickyAndChoosy, WatchingPolicy
-from txrouter.core import credit as flow
 from txrouter.core.deliveries import Malformed
 from txrouter.core.links import Address
 from txrouter.core.outcomes import ACCEPTED, LOST, RELEASED, SETTLED, Outcome, modified
@@ -261,16 +260,13 @@ class RouterMachine(RuleBasedStateMachine):
             assert not any(message.is_held for message in self.stage.messages)
 
     def _check_fed(self, producer: FakeProducer) -> None:
-        """Who might send can send, or has sent as much ahead as it may."""
-        if self.router.stopping or (producer.address is not None and not producer.address.consumers):
-            return
-        least = self.limits.link_capacity
+        """Where consumers have credit, so has every producer; and who has none is remembered for when they do."""
         address = producer.address
         if address is not None:
-            least = flow.target(address.free, address.window, len(address.consumers), least)
-        least = min(least, flow.BACKLOG)
+            assert producer.credit > 0 or producer in address.starved
         throttled = len(producer.unsettled) + producer.credit >= self.limits.max_unsettled
-        assert producer.credit * 2 > least or producer.credit or not least or throttled
+        if not self.router.stopping and not throttled and (address is None or address.free > 0):
+            assert producer.credit > 0
 
     # -- what has to be so at all times ------------------------------------------------------------
 
@@ -330,6 +326,7 @@ class RouterMachine(RuleBasedStateMachine):
         for address in self.router.addresses.values():
             assert address.producers or address.consumers
             assert address.free == sum(consumer.credit for consumer in address.consumers)
+            assert address.window == sum(consumer.window for consumer in address.consumers)
 
     @invariant()
     def the_order_is_kept(self) -> None:

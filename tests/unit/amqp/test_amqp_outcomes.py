@@ -1,0 +1,428 @@
+"""Outcomes, credit and addresses as clients see them, over proton's engine and without sockets."""
+
+from __future__ import annotations
+
+import re
+
+import proton
+import pytest
+from proton import Link, Message
+
+from tests.unit.amqp.inmemory import ACCEPTED, LOST, RELEASED, SETTLED, Client, Network, Outcome, Receiver, Sender
+from txrouter.amqp.outgoing import KEEP
+
+REJECTED = Outcome("rejected", condition="app:broken", description="it was broken", info={"at": 7, "by": "me"})
+MODIFIED = Outcome("modified", annotations={"x-opt-tried": 3, "x-opt-by": "me"})
+FAILED = Outcome("modified", failed=True, annotations={"x-opt-a": True})
+NOT_HERE = Outcome("modified", undeliverable=True, annotations={"x-opt-b": "b"})
+FAILED_NOT_HERE = Outcome("modified", failed=True, undeliverable=True)
+ALL = [ACCEPTED, REJECTED, Outcome("rejected"), RELEASED, MODIFIED, FAILED, NOT_HERE, FAILED_NOT_HERE, SETTLED]
+
+MESSAGE = Message("hello", id="1", properties={"a": 1}, ttl=60.0, priority=7, durable=True).encode()
+
+
+def pair(net: Network, credit: int = 10, **more: int) -> tuple[Sender, Receiver]:
+    """A consumer with credit, and a producer."""
+    receiver = net.client().receiver("q", credit, **more)
+    return net.client().sender("q"), receiver
+
+
+# -- one producer, one consumer ------------------------------------------------------------------------
+
+
+def test_a_message_and_its_acceptance_pass() -> None:
+    net = Network()
+    sender, receiver = pair(net)
+    sent = sender.sends(MESSAGE)
+    assert receiver.bodies == [MESSAGE]
+    assert sent.outcome is None
+    receiver.next().settles(ACCEPTED)
+    assert sent.outcome == ACCEPTED
+
+
+@pytest.mark.parametrize("outcome", ALL, ids=str)
+def test_any_outcome_reaches_the_producer_with_all_its_fields(outcome: Outcome) -> None:
+    net = Network()
+    sender, receiver = pair(net)
+    sent = sender.sends(MESSAGE)
+    receiver.next().settles(outcome)
+    assert sent.outcome == outcome
+    assert net.router.in_flight() == 0
+
+
+@pytest.mark.parametrize("outcome", [ACCEPTED, REJECTED, MODIFIED, Outcome("received", section=(1, 77))], ids=str)
+def test_a_state_without_settlement_is_passed_on_and_no_settlement_is_invented(outcome: Outcome) -> None:
+    net = Network()
+    sender, receiver = pair(net, rcv_settle_mode=Link.RCV_SECOND)
+    sent = sender.sends(MESSAGE)
+    got = receiver.next()
+    got.updates(outcome)
+    assert (sent.state, sent.outcome) == (outcome, None)
+    assert not got.settled_by_router
+    sent.settles()
+    assert got.settled_by_router
+    got.settles()
+    assert net.router.in_flight() == 0
+
+
+def test_a_producer_may_settle_first() -> None:
+    net = Network()
+    sender, receiver = pair(net)
+    sent = sender.sends(MESSAGE)
+    sent.settles()
+    assert receiver.next().settled_by_router
+    receiver.next().settles(ACCEPTED)
+    assert net.router.in_flight() == 0
+    assert sender.sends(MESSAGE).outcome is None
+
+
+def test_both_may_settle_at_the_same_time() -> None:
+    net = Network()
+    sender, receiver = pair(net)
+    sent = sender.sends(MESSAGE)
+    net.by_hand = True
+    sent.settles()
+    receiver.next().settles(ACCEPTED)
+    net.by_hand = False
+    net.run()
+    assert net.router.in_flight() == 0
+    net.check()
+
+
+def test_a_pre_settled_message_needs_no_answer() -> None:
+    net = Network()
+    sender, receiver = pair(net)
+    sender.sends(MESSAGE, presettled=True)
+    assert receiver.bodies == [MESSAGE]
+    assert receiver.next().presettled
+    assert net.router.in_flight() == 0
+
+
+@pytest.mark.parametrize("presettled", [True, False])
+@pytest.mark.parametrize("data", [b"", b"\0", b"not AMQP at all", bytes(range(256)) * 16])
+def test_a_message_passes_bit_for_bit_whatever_it_is(data: bytes, presettled: bool) -> None:
+    net = Network()
+    sender, receiver = pair(net)
+    sender.sends(data, presettled)
+    assert receiver.bodies == [data]
+
+
+@pytest.mark.parametrize("asked", [Link.SND_UNSETTLED, Link.SND_SETTLED, Link.SND_MIXED])
+def test_the_settle_modes_are_the_peers(asked: int) -> None:
+    net = Network()
+    sender = net.client().sender("q", mode=asked)
+    assert sender.link.remote_snd_settle_mode == asked
+    receiver = net.client().receiver("q", rcv_settle_mode=Link.RCV_SECOND)
+    assert receiver.link.remote_rcv_settle_mode == Link.RCV_SECOND
+
+
+def test_many_messages_and_outcomes_out_of_order() -> None:
+    net = Network()
+    sender, receiver = pair(net, credit=100)
+    sent = [sender.sends(b"%d" % number) for number in range(60)]
+    outcomes = [ALL[number % len(ALL)] for number in range(60)]
+    for got, outcome in reversed(list(zip(list(receiver.got), outcomes, strict=True))):
+        got.settles(outcome)
+    assert [each.outcome for each in sent] == outcomes
+
+
+# -- several consumers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settled", [True, False], ids=["settled", "updated"])
+@pytest.mark.parametrize("outcome", [RELEASED, NOT_HERE, FAILED_NOT_HERE], ids=str)
+def test_what_one_consumer_does_not_want_another_gets(outcome: Outcome, settled: bool) -> None:
+    net = Network()
+    one, two = net.client().receiver("q", 5), net.client().receiver("q", 5)
+    sent = net.client().sender("q").sends(MESSAGE)
+    if settled:
+        one.next().settles(outcome)
+    else:
+        one.next().updates(outcome)
+        assert one.next().settled_by_router
+    assert two.bodies == [MESSAGE]
+    assert sent.outcome is None
+    two.next().settles(REJECTED)
+    assert sent.outcome == REJECTED
+    assert len(one.got) == len(two.got) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "told"),
+    [
+        ([RELEASED, RELEASED], RELEASED),
+        ([RELEASED, NOT_HERE], NOT_HERE),
+        ([NOT_HERE, RELEASED], RELEASED),
+        ([FAILED_NOT_HERE, RELEASED], LOST),
+        ([FAILED_NOT_HERE, Outcome("modified", undeliverable=True)], FAILED_NOT_HERE),
+        ([FAILED_NOT_HERE, ACCEPTED], ACCEPTED),
+        ([RELEASED, REJECTED], REJECTED),
+    ],
+    ids=str,
+)
+def test_what_the_producer_is_told_when_nobody_is_left(outcomes: list[Outcome], told: Outcome) -> None:
+    net = Network()
+    receivers = [net.client().receiver("q", 5) for _ in outcomes]
+    sent = net.client().sender("q").sends(MESSAGE)
+    for receiver, outcome in zip(receivers, outcomes, strict=True):
+        assert sent.outcome is None
+        receiver.next().settles(outcome)
+    assert sent.outcome == told
+
+
+@pytest.mark.parametrize(("size", "kept"), [(KEEP, True), (KEEP + 1, False), (10 * KEEP, False)])
+def test_a_message_that_is_too_large_to_be_kept_is_released_to_its_producer(size: int, kept: bool) -> None:
+    net = Network()
+    one, two = net.client().receiver("q", 5), net.client().receiver("q", 5)
+    sent = net.client().sender("q").sends(bytes(size))
+    one.next().settles(RELEASED)
+    assert len(two.got) == kept
+    assert sent.outcome == (None if kept else RELEASED)
+
+
+def test_a_released_message_waits_for_the_credit_of_another() -> None:
+    net = Network()
+    one, two = net.client().receiver("q", 5), net.client().receiver("q")
+    sent = net.client().sender("q").sends(MESSAGE)
+    one.next().settles(RELEASED)
+    assert sent.outcome is None
+    two.grants(1)
+    two.next().settles(ACCEPTED)
+    assert sent.outcome == ACCEPTED
+
+
+# -- credit --------------------------------------------------------------------------------------------
+
+
+def test_a_producer_has_no_credit_without_a_consumer_and_gets_some_with_the_first() -> None:
+    net = Network()
+    sender = net.client().sender("q")
+    assert sender.credit == 0
+    net.client().receiver("q", 5)
+    assert sender.credit > 0
+
+
+def test_an_anonymous_producer_has_credit_at_once_and_gets_it_back() -> None:
+    net = Network()
+    sender = net.client().sender(None)
+    credit = sender.credit
+    assert credit > 0
+    for _ in range(3 * credit):
+        assert sender.sends(Message("x", address="nobody").encode()).outcome == RELEASED
+    assert sender.credit > 0
+
+
+def test_the_producer_is_drained_when_the_last_consumer_leaves() -> None:
+    net = Network()
+    sender, receiver = pair(net)
+    receiver.closes()
+    assert sender.link.drain_mode
+    still = sender.sends(MESSAGE)
+    assert still.outcome == RELEASED
+    sender.link.drained()
+    net.run()
+    assert sender.credit == 0
+    again = net.client().receiver("q", 5)
+    assert sender.credit > 0
+    sender.sends(MESSAGE)
+    assert again.bodies == [MESSAGE]
+
+
+def test_who_has_no_credit_gets_nothing_and_wedges_nobody() -> None:
+    net = Network()
+    stuck, healthy = net.client().receiver("q"), net.client().receiver("q", 10)
+    sender = net.client().sender("q")
+    for number in range(100):
+        sent = sender.sends(b"%d" % number)
+        healthy.next().settles(ACCEPTED)
+        healthy.grants(1)
+        assert sent.outcome == ACCEPTED
+    assert (len(stuck.got), len(healthy.got)) == (0, 100)
+
+
+def test_who_has_credit_1_and_never_settles_gets_1() -> None:
+    net = Network()
+    stuck, healthy = net.client().receiver("q", 1), net.client().receiver("q", 250)
+    sender = net.client().sender("q")
+    for _ in range(20):
+        sender.sends(MESSAGE)
+        for got in list(healthy.unsettled.values()):
+            got.settles(ACCEPTED)
+    assert (len(stuck.got), len(healthy.got)) == (1, 19)
+
+
+def test_a_consumer_that_drains_gets_what_there_is_and_gives_back_the_rest() -> None:
+    net = Network()
+    sender, receiver = pair(net, credit=0)
+    for _ in range(3):
+        sender.sends(MESSAGE)
+    receiver.drains(10)
+    assert len(receiver.got) == 3
+    assert receiver.credit == 0
+    assert net.address().free == 0
+    sender.sends(MESSAGE)
+    assert len(receiver.got) == 3
+    receiver.link.drain_mode = False
+    receiver.grants(1)
+    assert len(receiver.got) == 4
+
+
+def test_a_consumer_may_take_its_credit_back() -> None:
+    net = Network()
+    sender, receiver = pair(net, credit=10)
+    receiver.link.flow(-8)  # as far as proton is concerned, a flow may say less than before
+    net.run()
+    assert net.address().free == 2
+    for _ in range(4):
+        sender.sends(MESSAGE)
+    assert len(receiver.got) == 2
+
+
+def test_a_consumer_with_more_credit_than_it_may_have_in_flight() -> None:
+    net = Network(max_in_flight=3)
+    sender, receiver = pair(net, credit=2_000_000_000)
+    for _ in range(5):
+        sender.sends(MESSAGE)
+    assert len(receiver.got) == 3
+    for got in list(receiver.unsettled.values()):
+        got.settles(ACCEPTED)
+    assert len(receiver.got) == 5
+
+
+def test_transfers_beyond_the_credit_end_the_link_and_nothing_else() -> None:
+    net = Network()
+    _other, receiver = pair(net, credit=3)
+    client = net.client()
+    sender = client.sender("q")
+    net.by_hand = True
+    for _ in range(sender.credit + 3):
+        sender.link.delivery("x%d" % sender.link.credit)
+        sender.link.stream(b"x")
+        sender.link.advance()
+    # proton's engine keeps to the credit it has: make it believe in more
+    net.by_hand = False
+    net.run()
+    assert sender.error is None or sender.error == "amqp:link:transfer-limit-exceeded"
+    assert not client.gone
+    assert len(receiver.got) == 3
+
+
+# -- addresses -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spelt", ["q", "/q", "amqp:/q", "amqp://host:5672/q", "_topo/0/here/q", "/_topo/0/here/q"])
+def test_one_address_may_be_spelt_in_several_ways(spelt: str) -> None:
+    net = Network()
+    receiver = net.client().receiver(spelt, 5)
+    net.client().sender("q").sends(b"1")
+    net.client().sender(None).sends(Message("x", address=spelt).encode())
+    assert len(receiver.got) == 2
+    assert set(net.router.addresses) == {"q"}
+
+
+def test_a_dynamic_source_lives_as_long_as_its_link() -> None:
+    net = Network()
+    client = net.client()
+    receiver, other = (client.receiver(None, 5, dynamic=True) for _ in range(2))
+    name = receiver.link.remote_source.address
+    assert re.fullmatch(r"amqp:/_topo/0/here/temp\.[A-Za-z0-9]{15}", name)
+    assert name != other.link.remote_source.address
+    assert receiver.link.remote_source.dynamic
+    anonymous = net.client().sender(None)
+    sent = anonymous.sends(Message("reply", address=name).encode())
+    receiver.next().settles(ACCEPTED)
+    assert sent.outcome == ACCEPTED
+    assert other.got == []
+    receiver.closes()
+    assert anonymous.sends(Message("late", address=name).encode()).outcome == RELEASED
+    other.closes()
+    assert net.router.addresses == {}
+
+
+@pytest.mark.parametrize("to", [None, "nobody", "_topo/0/elsewhere/q", "$management", "/"])
+def test_an_anonymous_message_for_nobody_is_released(to: str | None) -> None:
+    net = Network()
+    net.client().receiver("q", 5)
+    assert net.client().sender(None).sends(Message("x", address=to).encode()).outcome == RELEASED
+
+
+def test_an_anonymous_message_that_cannot_be_read_is_a_decode_error() -> None:
+    net = Network()
+    sent = net.client().sender(None).sends(b"\x00\x53\x73\xc0\xff\x01")
+    assert sent.outcome is not None
+    assert (sent.outcome.state, sent.outcome.condition) == ("rejected", "amqp:decode-error")
+
+
+def test_anonymous_messages_pass_one_that_is_held() -> None:
+    net = Network()
+    stuck, free = net.client().receiver("stuck"), net.client().receiver("free", 5)
+    anonymous = net.client().sender(None)
+    for number in range(3):
+        anonymous.sends(Message(number, address="stuck").encode())
+        anonymous.sends(Message(number, address="free").encode())
+    assert len(free.got) == 3
+    stuck.grants(5)
+    assert [proton.Message().decode(body) or None for body in stuck.bodies] == [None] * 3
+    assert len(stuck.got) == 3
+
+
+# -- time to live ----------------------------------------------------------------------------------------
+
+
+def test_a_held_message_expires() -> None:
+    net = Network()
+    sender, receiver = pair(net, credit=0)
+    sent = sender.sends(Message("x", ttl=2.0).encode())
+    behind = sender.sends(MESSAGE)
+    net.later(1.9)
+    assert sent.outcome is None
+    net.later(0.2)
+    assert sent.outcome is not None
+    assert (sent.outcome.state, sent.outcome.condition) == ("rejected", "amqp:message-expired")
+    receiver.grants(5)
+    assert receiver.bodies == [MESSAGE]
+    assert behind.outcome is None
+
+
+# -- links that are not what they should be ----------------------------------------------------------------
+
+
+def attach_refused(link: proton.Link) -> str:
+    """The condition with which an attach was refused."""
+    assert link.state & proton.Endpoint.REMOTE_CLOSED
+    assert link.remote_condition is not None
+    return str(link.remote_condition.name)
+
+
+@pytest.mark.parametrize(("address", "condition"), [("$management", "amqp:not-found"), ("/", "amqp:invalid-field")])
+def test_an_attach_that_cannot_be_is_refused_and_the_connection_lives_on(address: str, condition: str) -> None:
+    net = Network()
+    client = net.client()
+    assert attach_refused(client.receiver(address).link) == condition
+    assert attach_refused(client.sender(address).link) == condition
+    assert attach_refused(client.receiver(None).link) == "amqp:invalid-field"
+    sender, receiver = pair(net)
+    sender.sends(b"x")
+    assert receiver.bodies == [b"x"]
+    assert not client.gone
+    assert net.counters["refused_links"] == 3
+
+
+def test_the_transaction_coordinator_is_refused() -> None:
+    net = Network()
+    client = net.client()
+    link = client.session().sender("tx")
+    link.target.type = proton.Terminus.COORDINATOR
+    link.open()
+    net.run()
+    assert attach_refused(link) == "amqp:not-implemented"
+    assert not client.gone
+
+
+def test_the_open_says_who_we_are_and_what_we_can() -> None:
+    client: Client = Network().client()
+    properties = client.connection.remote_properties
+    assert properties is not None
+    assert properties["product"] == "txrouter"
+    assert properties["version"]
+    assert "ANONYMOUS-RELAY" in (client.connection.remote_offered_capabilities or [])
