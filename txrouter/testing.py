@@ -110,8 +110,8 @@ class FakeDelivery:
 class FakeRouter:
     """One address of a router, without the rest of it: keeps the numbers, and tells the policy as the router does.
 
-    `consumers` are those attached, by id; `held` the deliveries that have no consumer yet, oldest first; `returned` those
-    that a consumer has released and that wait for another.
+    `consumers` are those attached, by id; `held` the deliveries that have no consumer yet, oldest first; `returned` the
+    deliveries that a consumer has released and that wait for another.
     """
 
     def __init__(self, policy: IDistributionPolicy) -> None:

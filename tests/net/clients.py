@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import proton
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -179,7 +180,7 @@ class Client(Protocol):
     def stop_reading(self) -> None:
         """Let what comes pile up in the socket, which takes little."""
         transport: Any = self.transport
-        transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         transport.pauseProducing()
 
     def go_on_reading(self) -> None:
@@ -191,7 +192,8 @@ class Client(Protocol):
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        transport.setTcpNoDelay(True)
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
         self.connection.open()
         self.flush()
 
@@ -214,7 +216,7 @@ class Client(Protocol):
             transport.write(bytes(self.engine.peek(pending)))
             self.engine.pop(pending)
         self._serve()
-        if pending < 0 and not self.lost:
+        if pending < 0 and self.closed and not self.lost:
             transport.loseConnection()
 
     def tick(self) -> float:
@@ -231,6 +233,7 @@ class Client(Protocol):
             if kind == proton.Event.DELIVERY:
                 self._delivery(event.delivery)
             elif kind in (proton.Event.LINK_REMOTE_CLOSE, proton.Event.LINK_REMOTE_DETACH):
+                self._links[event.link].closed = True
                 event.link.close()
             elif kind == proton.Event.CONNECTION_REMOTE_CLOSE:
                 event.connection.close()

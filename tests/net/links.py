@@ -191,16 +191,13 @@ class Link:
         self.client = client
         self.link = link
         self.unsettled: dict[Any, Any] = {}
+        self.closed = False
+        """Whether the router has detached."""
 
     @property
     def open(self) -> bool:
-        """Whether the router has attached, and not detached, its end."""
-        return bool(self.link.state & proton.Endpoint.REMOTE_ACTIVE)
-
-    @property
-    def closed(self) -> bool:
-        """Whether the router has detached."""
-        return bool(self.link.state & proton.Endpoint.REMOTE_CLOSED)
+        """Whether the router has attached its end, and not detached it."""
+        return bool(self.link.state & proton.Endpoint.REMOTE_ACTIVE) and not self.closed
 
     @property
     def error(self) -> Error | None:

@@ -45,7 +45,7 @@ class RunningRouter:
         """Have it listen."""
         self.service.startService()
         ports: list[Any] = await self.service.when_listening()
-        self.port = ports[0].getHost().port
+        self.port = getattr(ports[0].getHost(), "port", 0)
 
     async def end(self) -> None:
         """Have all clients gone, see that the router forgot them, and stop it."""
@@ -69,9 +69,9 @@ class RunningRouter:
         unforgivable = {"connection failed", "attach failed", "policy failed"} - self.forgiven
         return [each for each in self.reports if each[0] in unforgivable]
 
-    async def dial(self, peer: Any) -> Any:
-        """Connect any protocol to it."""
-        endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{self.port}")
+    async def dial(self, peer: Any, endpoint: Any = None) -> Any:
+        """Connect any protocol to it, by TCP if nothing else is said."""
+        endpoint = endpoint or clientFromString(reactor, f"tcp:127.0.0.1:{self.port}")
         self._peers.append(await connectProtocol(endpoint, peer))
         return peer
 

@@ -455,7 +455,6 @@ async def test_an_anonymous_message_that_waits_longer_than_its_time_to_live_is_r
     assert not consumer.messages
 
 
-@pytest.mark.xfail(reason="a message that waits behind another in proton is not looked at for its time to live")
 @ensureDeferred
 async def test_a_message_that_expires_behind_others_is_not_delivered(router: RunningRouter) -> None:
     producer, consumer = await ahead(router, 8)

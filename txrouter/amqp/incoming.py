@@ -265,18 +265,29 @@ class IncomingLink(Producer):
         self.connection.refuse_link(self, "amqp:link:message-size-exceeded", TOO_LARGE.description)
 
     def orphan(self) -> None:
-        """The link is about to go: keep what was pre-settled and has arrived whole, for nobody will send it again."""
+        """The link is about to go: keep what was pre-settled and has arrived whole, for nobody will send it again; as
+        far as it is small. The rest of it is dropped, and counted."""
         router = self.connection.router
-        while True:
-            pointer = link_current(self.pn)
-            if not pointer or not delivery_settled(pointer) or delivery_partial(pointer) or delivery_aborted(pointer):
-                return
-            delivery = self.head
-            if delivery is None:
-                if self.address is None:
-                    return
-                delivery = IncomingDelivery(self, self.address, True, router.now, pointer)
-            if delivery.out is not None or not delivery.read_all(KEEP):
-                return
-            self.advance(delivery)
-            router.holding.adopt(delivery)
+        while self._keep_next():
+            pass
+        if self.head is not None and self.head.presettled:
+            router.abandon(self.head)
+        while pointer := link_current(self.pn):
+            if delivery_settled(pointer) and not delivery_aborted(pointer):
+                router.counters["dropped"] += 1
+            link_advance(self.pn)
+
+    def _keep_next(self) -> bool:
+        pointer = link_current(self.pn)
+        if not pointer or not delivery_settled(pointer) or delivery_partial(pointer) or delivery_aborted(pointer):
+            return False
+        delivery = self.head
+        if delivery is None:
+            if self.address is None:
+                return False
+            delivery = IncomingDelivery(self, self.address, True, self.connection.router.now, pointer)
+        if delivery.out is not None or not delivery.read_all(KEEP):
+            return False
+        self.advance(delivery)
+        self.connection.router.holding.adopt(delivery)
+        return True

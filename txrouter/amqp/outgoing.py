@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from txrouter.amqp import sections
 from txrouter.amqp.deliveries import IncomingDelivery
 from txrouter.amqp.engine import (
     BUFFER,
@@ -28,6 +29,7 @@ from txrouter.amqp.engine import (
     unpack,
 )
 from txrouter.amqp.outcomes import forward_state, heard
+from txrouter.core.deliveries import Malformed
 from txrouter.core.links import Consumer
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ OUTGOING_HIGH: Final[int] = 1 << 18
 """A session with more unsent bytes takes nothing more until they have gone."""
 LARGE: Final[int] = 1 << 12
 """A message below this size is not worth asking how much its session has unsent: credit bounds those well enough."""
+HEADER: Final[int] = 128
+"""Bytes in which a message's header lies, if it has one: its five fields take 34 at most."""
 
 
 class OutgoingLink(Consumer):
@@ -70,6 +74,8 @@ class OutgoingLink(Consumer):
         count = link_recv(producer.pn, BUFFER, CHUNK)
         if count >= CHUNK or count <= 0:
             self._send_odd(delivery, producer, count)
+            return
+        if delivery.arrived < self.connection.router.now and self._is_late(delivery, count):
             return
         TAG_COUNTER[0] = next_tag()
         pn = self.pn
@@ -100,16 +106,38 @@ class OutgoingLink(Consumer):
     def _send_odd(self, delivery: IncomingDelivery, producer: IncomingLink, count: int) -> None:
         """The buffer is full, so there is more; or there was nothing, so it is an empty message, or an aborted one."""
         if count < 0 and delivery_aborted(delivery.pn):
-            router = self.connection.router
-            router.counters["aborted"] += 1
-            router.abandon(delivery)
-            router.credit(self, max(0, link_credit(self.pn)))
+            self.connection.router.counters["aborted"] += 1
+            self.connection.router.abandon(delivery)
+            self._not_used()
             return
         delivery.prefix = unpack(BUFFER, count) if count > 0 else b""
         producer.set_head(delivery)
         if not delivery.presettled:
             producer.unsettled[delivery.pn] = delivery
         self._send_prefix(delivery)
+
+    def _is_late(self, delivery: IncomingDelivery, count: int) -> bool:
+        """It waited behind others, unread: has its time to live run out? It is in the buffer. Most say nothing of one,
+        which the first bytes tell: there is no header, or it is an empty list."""
+        start = unpack(BUFFER, min(count, HEADER))
+        if start[:3] != b"\x00\x53\x70" or start[3:4] == b"\x45":
+            return False
+        router = self.connection.router
+        try:
+            ttl = sections.field(start, "ttl", count <= HEADER)
+        except (Malformed, sections.Short):
+            return False
+        if not isinstance(ttl, int) or delivery.arrived + ttl / 1000 > router.now:
+            return False
+        if not delivery.presettled:
+            delivery.producer.unsettled[delivery.pn] = delivery  # type: ignore[union-attr]
+        router.holding.expire_unsent(delivery)
+        self._not_used()
+        return True
+
+    def _not_used(self) -> None:
+        """What was to be sent is not: the credit for it is still there."""
+        self.connection.router.credit(self, max(0, link_credit(self.pn)))
 
     def _send_prefix(self, delivery: IncomingDelivery) -> None:
         """Send what was read before, and then the rest as it comes."""
@@ -146,7 +174,7 @@ class OutgoingLink(Consumer):
 
     def aborted(self) -> None:
         """The message that was streamed has ended early; if nothing of it had gone, its credit has come back."""
-        self.connection.router.credit(self, max(0, link_credit(self.pn)))
+        self._not_used()
         self.refresh()
 
     def refresh(self) -> None:

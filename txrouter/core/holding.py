@@ -76,7 +76,7 @@ class Holding:
     def drop(self, delivery: Delivery) -> None:
         """Its producer has gone, or settled it."""
         self._unshelve(delivery)
-        self._router.counters["abandoned"] += 1
+        self._router.counters["dropped" if delivery.presettled else "abandoned"] += 1
         self._leave(delivery)
 
     def adopt(self, delivery: Delivery) -> None:
@@ -127,6 +127,11 @@ class Holding:
         for delivery in self._expiry.due(self._router.now):
             self._unshelve(delivery)
             self._expire(delivery)
+
+    def expire_unsent(self, delivery: Delivery) -> None:
+        """A delivery was routed, but its time to live had run out before: its consumer is not to have it."""
+        self._router.counters["expired"] += 1
+        self._router.abandon(delivery, EXPIRED)
 
     def _expire(self, delivery: Delivery) -> bool:
         self._router.counters["expired"] += 1

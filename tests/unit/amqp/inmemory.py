@@ -65,7 +65,8 @@ class Outcome:
         if self.annotations:
             local.annotations = dict(self.annotations)
         if self.condition:
-            local.condition = proton.Condition(self.condition, self.description, dict(self.info) or None)
+            info: Any = dict(self.info) or None
+            local.condition = proton.Condition(self.condition, self.description, info)
         if self.state:
             delivery.update(_STATES[self.state])
 
@@ -79,7 +80,10 @@ class Outcome:
         if state == "rejected" and remote.condition is not None:
             condition = remote.condition
             return Outcome(
-                state, condition=condition.name, description=condition.description, info=_plain(condition.info)
+                state,
+                condition=condition.name,
+                description=condition.description,
+                info=_plain(condition.info),  # type: ignore[arg-type]
             )
         if state == "received":
             return Outcome(state, section=(remote.section_number, remote.section_offset))
@@ -193,7 +197,7 @@ class Network:
 
 
 class Client:
-    """A client's connection. Bytes from and to it go through `carry`."""
+    """A client's connection. `reads` and `writes`: whether `Network.run` carries bytes to it, and from it."""
 
     def __init__(self, net: Network, name: str, max_frame: int = 0, **more: Any) -> None:
         self.net = net
@@ -213,6 +217,7 @@ class Client:
         self.connection.open()
         self.gone = False
         self.reads = True
+        self.writes = True
         self.senders: dict[proton.Sender, Sender] = {}
         self.receivers: dict[proton.Receiver, Receiver] = {}
         self.sessions: list[proton.Session] = []
@@ -220,18 +225,18 @@ class Client:
 
     # -- bytes -------------------------------------------------------------------------------------
 
-    def carry(self, most: int = 1 << 30) -> bool:
-        """Carry what there is, but no more than `most` bytes each way. Returns whether there was anything."""
-        return self.carry_out(most) | self.carry_in(most)
+    def carry(self) -> bool:
+        """Carry what there is, where that is wanted. Returns whether there was anything."""
+        return (self.writes and self.carry_out()) | (self.reads and self.carry_in())
 
     def carry_out(self, most: int = 1 << 30) -> bool:
-        """From the client to the router."""
+        """Carry up to `most` bytes to the router."""
         moved = False
         while not self.gone and most > 0:
             pending = self.transport.pending()
             if pending <= 0:
                 break
-            data = bytes(self.transport.peek(min(pending, most)))
+            data = bytes(self.transport.peek(min(pending, most)) or b"")
             self.transport.pop(len(data))
             self.router_end.receive(data)
             moved = True
@@ -240,8 +245,8 @@ class Client:
         return moved
 
     def carry_in(self, most: int = 1 << 30) -> bool:
-        """From the router to the client."""
-        if self.gone or not self.reads:
+        """Carry up to `most` bytes to the client."""
+        if self.gone:
             return False
         data = bytes(self.wire.output[:most])
         del self.wire.output[:most]
@@ -276,9 +281,9 @@ class Client:
 
     def _serve_events(self) -> None:
         while (event := self._collector.peek()) is not None:
-            kind = event.type
-            if kind == Event.DELIVERY:
+            if event.type == Event.DELIVERY and event.delivery is not None:
                 self._delivery(event.delivery, event.link)
+            del event  # before proton reuses it
             self._collector.pop()
 
     def _delivery(self, delivery: proton.Delivery, link: Any) -> None:
@@ -321,6 +326,12 @@ class Client:
         self.net.run()
         return ours
 
+    def ends_sessions(self) -> None:
+        """It ends its sessions with all that is in them."""
+        for session in self.sessions:
+            session.close()
+        self.net.run()
+
     def closes(self) -> None:
         """It closes its connection in order."""
         self.connection.close()
@@ -346,15 +357,20 @@ class Sender:
         condition = self.link.remote_condition
         return condition.name if condition else None
 
-    def begins(self, data: bytes = b"", presettled: bool = False) -> Sent:
+    def begins(self, data: bytes = b"") -> Sent:
         """It sends the first part of a message."""
         self._tags += 1
         sent = Sent(self, self.link.delivery(str(self._tags)))
-        if presettled:
-            sent.delivery.settle()
-        else:
-            self.sent[sent.delivery] = sent
+        self.sent[sent.delivery] = sent
         sent.goes_on(data)
+        return sent
+
+    def sends_some(self, data: bytes, size: int, presettled: bool = False) -> Sent:
+        """It sends a whole message, of which no more than `size` bytes reach the router until it `writes` again."""
+        self.client.writes = False
+        sent = self.sends(data, presettled)
+        self.client.carry_out(size)
+        self.client.net.run()
         return sent
 
     def sends(self, data: bytes, presettled: bool = False) -> Sent:
@@ -364,10 +380,10 @@ class Sender:
         self.sent[sent.delivery] = sent
         if data:
             self.link.stream(data)
-        self.link.advance()
         if presettled:
             sent.settles()
-        self.client.net.run()
+        else:
+            sent.ends()
         return sent
 
     def hears(self, delivery: proton.Delivery) -> None:
@@ -379,6 +395,10 @@ class Sender:
         self.link.close()
         self.client.net.run()
 
+    def detaches(self) -> None:
+        self.link.detach()
+        self.client.net.run()
+
 
 class Sent:
     """A message as its producer sees it. `outcome` is what it was told, once it is settled."""
@@ -388,7 +408,7 @@ class Sent:
         self.delivery: Any = delivery  # let go of when it is settled: until then proton does not take it off its lists
         self.state = SETTLED
         self.outcome: Outcome | None = None
-        self.settled_by_us = False
+        self._ended = False
 
     def goes_on(self, data: bytes) -> None:
         """More of it."""
@@ -398,11 +418,14 @@ class Sent:
 
     def ends(self) -> None:
         """That was all of it."""
+        self._ended = True
         self.sender.link.advance()
+        if self.outcome is not None:
+            self._over().settle()
         self.sender.client.net.run()
 
     def aborts(self) -> None:
-        """It is not sent after all."""
+        """It is not sent to its end."""
         self._over().abort()
         self.sender.client.net.run()
 
@@ -415,17 +438,17 @@ class Sent:
         self.sender.client.net.run()
 
     def _over(self) -> Any:
-        self.settled_by_us = True
         delivery, self.delivery = self.delivery, None
         self.sender.sent.pop(delivery, None)
         return delivery
 
     def hears(self) -> None:
+        """It settles when it is told the outcome, but not before it has sent it all: proton would send no more."""
         self.state = Outcome.heard(self.delivery)
         if self.delivery.settled:
             self.outcome = self.state
-            self._over().settle()
-            self.settled_by_us = False
+            if self._ended:
+                self._over().settle()
 
 
 class Receiver:
