@@ -14,7 +14,7 @@ Start = Callable[..., Awaitable[RunningRouter]]
 
 @pytest_twisted.async_yield_fixture
 async def start() -> AsyncIterator[Start]:
-    """What starts a router. It takes the tables of a config: `await start(limits={"max_links": 2}, …)`."""
+    """What a test calls to have a router; it takes the tables of a config, as in `limits={"max_links": 2}`."""
     routers: list[RunningRouter] = []
 
     async def start(**config: Any) -> RunningRouter:

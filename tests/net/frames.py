@@ -83,9 +83,7 @@ def attach(
 
 def flow(credit: int, *, handle: int = 0, count: int = 0, channel: int = 0, echo: bool = False) -> bytes:
     session = (uint(0), uint(1000), uint(0), uint(1000))
-    return frame(
-        described(FLOW, *session, uint(handle), uint(count), uint(credit), None, False, echo), channel=channel
-    )
+    return frame(described(FLOW, *session, uint(handle), uint(count), uint(credit), None, False, echo), channel=channel)
 
 
 def transfer(

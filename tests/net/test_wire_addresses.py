@@ -1,8 +1,9 @@
-"""Addresses, as clients see them: spelling, which distribution is whose, anonymous producers and temporary addresses."""
+"""Addresses, as clients see them: spelling, whose distribution is whose, anonymous producers, temporary addresses."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import proton
 import pytest
@@ -15,7 +16,7 @@ from tests.net.routers import RunningRouter, quiet
 from tests.net.waiting import wait_until
 
 
-def message(body: str = "hello", **fields: object) -> proton.Message:
+def message(body: Any = "hello", **fields: object) -> proton.Message:
     return proton.Message(body, **fields)
 
 

@@ -108,14 +108,14 @@ async def test_protons_blocking_client(router: RunningRouter, sasl: bool) -> Non
     def receive() -> list[object]:
         connection = connect()
         receiver = connection.create_receiver("x", credit=10)
-        bodies = []
+        bodies: list[object] = []
         for _ in range(20):
             bodies.append(receiver.receive().body)
             receiver.accept()
         connection.close()
         return bodies
 
-    def send() -> list[object]:
+    def send() -> list[int]:
         connection = connect()
         sender = connection.create_sender("x")
         states = [sender.send(proton.Message(number)).remote_state for number in range(20)]
@@ -211,7 +211,7 @@ async def test_a_detach_is_answered(router: RunningRouter, leave: str) -> None:
     client = await router.client()
     for link in await client.sender("x"), await client.receiver("x", credit=1):
         getattr(link, leave)()
-        await wait_until(lambda: link.closed)  # noqa: B023
+        await wait_until(lambda: link.closed)
         assert link.error is None
     assert not router.core.addresses
 
@@ -376,7 +376,7 @@ async def test_while_it_stops_the_router_takes_nothing_new(start: Start) -> None
     await wait_until(lambda: producer.drain_asked)
     assert await producer.send(HELLO).over() == RELEASED
     for link in await idle.sender("x"), await idle.sender(None), await idle.receiver("x"):
-        await wait_until(lambda: link.closed)  # noqa: B023
+        await wait_until(lambda: link.closed)
         assert link.error is not None
         assert link.error.name == "amqp:connection:forced"
     with pytest.raises(ConnectionRefusedError):

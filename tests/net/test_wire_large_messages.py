@@ -194,9 +194,10 @@ async def test_a_consumer_may_settle_before_the_end(router: RunningRouter, state
     assert consumer.coming
     consumer.coming.settle(state)
     consumer.coming = None
-    assert await sent.over() == state
+    await wait_until(lambda: sent.state == state)
     sent.write(PIECE)
     sent.end()
+    assert await sent.over() == state
     await works(producer, consumer)
 
 
@@ -261,11 +262,26 @@ async def test_aborted_messages_cost_no_credit(start: Start, piece: bytes) -> No
 async def test_a_consumer_lost_in_the_middle(router: RunningRouter, leave: str) -> None:
     producer, consumer, sent = await half_sent(router)
     {"abort": consumer.client.abort, "close the link": consumer.close, "detach": consumer.detach}[leave]()
-    assert await sent.over() == LOST
+    await wait_until(lambda: sent.state == LOST)
     other = await router.receiver("x", credit=10)
     sent.write(PIECE)
     sent.end()
+    assert await sent.over() == LOST
     await works(producer, other)
+    assert len(other.messages) == 1
+
+
+@ensureDeferred
+async def test_the_rest_of_a_message_that_is_over_is_thrown_away(start: Start) -> None:
+    router = await start(limits={"session_window": 256 * KIB})
+    producer, consumer, sent = await half_sent(router)
+    consumer.client.abort()
+    await wait_until(lambda: sent.state == LOST)
+    other = await router.receiver("x", credit=10)
+    sent.write(bytes(2 * MIB))
+    sent.end()
+    await works(producer, other)
+    assert sent.settled
     assert len(other.messages) == 1
 
 
@@ -322,6 +338,20 @@ async def test_a_message_larger_than_allowed_is_rejected_and_its_link_closed(sta
     assert refused(sent)
     await works(await producer.client.sender("x"), consumer)
     assert len(consumer.messages) == 1
+
+
+@ensureDeferred
+async def test_messages_larger_than_allowed_do_not_use_up_their_session(start: Start) -> None:
+    router = await start(limits={"max_message_size": 50_000, "session_window": 256 * KIB})
+    consumer = await router.receiver("x", credit=10)
+    client = await router.client()
+    for _ in range(10):
+        producer = await client.sender("x")
+        await producer.credited()
+        sent = producer.send(message(200 * KIB))
+        await wait_until(lambda: producer.closed)
+        assert refused(sent)
+    await works(await client.sender("x"), consumer)
 
 
 @ensureDeferred
@@ -399,7 +429,7 @@ async def test_a_reader_that_is_stuck_is_cut(start: Start) -> None:
     producer, consumer, sent = await half_sent(router)
     consumer.client.stop_reading()
     await fill(sent, producer)
-    assert await sent.over() == LOST
+    await wait_until(lambda: sent.state == LOST)
     assert router.core.counters["stalled"] == 1
     other = await router.receiver("x", credit=1)
     sent.end()

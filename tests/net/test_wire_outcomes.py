@@ -447,9 +447,7 @@ async def test_an_anonymous_message_that_waits_longer_than_its_time_to_live_is_r
     consumer = await router.receiver("x")
     producer = await router.sender(None)
     await producer.credited()
-    assert rejected(
-        await producer.send(proton.Message("short", address="x", ttl=0.05)).over(), "amqp:message-expired"
-    )
+    assert rejected(await producer.send(proton.Message("short", address="x", ttl=0.05)).over(), "amqp:message-expired")
     consumer.flow(10)
     await quiet(consumer)
     assert not consumer.messages

@@ -162,6 +162,8 @@ class Connection:
                     unsettled = link.unsettled
                     delivery = unsettled.get(pointer)
                     if delivery is None:
+                        if link_current(link.pn) == pointer:
+                            self.close("amqp:illegal-state", "a transfer on a link that receives")
                         link = None
                 elif link is not None:
                     if link_current(link.pn) == pointer:
@@ -345,6 +347,17 @@ class Connection:
         engine.connection_close(self.pn_connection)
         self._close_soon()
         self.mark()
+
+    def break_off(self) -> None:
+        """Nothing that the peer sends makes sense any more."""
+        if self._closing_since is not None:
+            return
+        if self._lifecycle.opened:
+            self.close("amqp:decode-error", "a frame that cannot be decoded")
+            self.failed("amqp:decode-error")
+        else:
+            engine.transport_close_tail(self.pn_transport)  # proton opens, and closes with an error of its own
+            self.mark()
 
     def _close_soon(self) -> None:
         if self._closing_since is None:

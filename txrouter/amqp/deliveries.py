@@ -150,7 +150,10 @@ class IncomingDelivery(Delivery):
                 else:
                     say(outcome, pn)
             self.pn = None
-            delivery_settle(pn)
+            if producer.head is self and delivery_partial(pn):
+                producer.rest = pn
+            else:
+                delivery_settle(pn)
             connection = producer.connection
             if not connection.dirty:
                 connection.mark()

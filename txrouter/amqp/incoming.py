@@ -58,6 +58,7 @@ class IncomingLink(Producer):
         "may_presettle",
         "plain",
         "pn",
+        "rest",
         "session",
         "size",
     )
@@ -77,6 +78,9 @@ class IncomingLink(Producer):
         """The link's current delivery, once the router knows of it and until it has left: held, or being streamed."""
         self.size = 0
         """Bytes of `head` that were streamed."""
+        self.rest: Any = None
+        """The link's current delivery, if it is over before all of it has come. proton would count what still comes of
+        it against the session's window for ever, once it is settled; so that is thrown away first."""
         self.ahead: dict[IncomingDelivery, int] = {}
         """Held deliveries that were read into memory, and their sizes."""
         self.arrivals: dict[Any, float] = {}
@@ -123,7 +127,10 @@ class IncomingLink(Producer):
             if not pointer:
                 return
             head = self.head
-            if head is None:
+            if self.rest is not None:
+                if not self._throw_away():
+                    return
+            elif head is None:
                 if not self._start(pointer):
                     return
             elif delivery_aborted(pointer):
@@ -131,6 +138,18 @@ class IncomingLink(Producer):
                 self.connection.router.abandon(head)
             elif head.out is None or not self._stream(head):
                 return
+
+    def _throw_away(self) -> bool:
+        """Take what there is of a message that is over. Returns False if there is more to come."""
+        self.connection.mark()  # the session's window may have to be opened again
+        while (count := link_recv(self.pn, BUFFER, CHUNK)) > 0:
+            pass
+        if count == 0:
+            return False
+        rest, self.rest = self.rest, None
+        delivery_settle(rest)
+        self.clear_head()
+        return True
 
     def _start(self, pointer: Any) -> bool:
         """Take up the current delivery. Returns False if the link has to wait."""
@@ -199,7 +218,7 @@ class IncomingLink(Producer):
     def clear_head(self) -> None:
         """The current delivery, if there is one, is new to the router."""
         self.head = None
-        self.plain = self.address is not None and not self.max_size
+        self.plain = self.address is not None and not self.max_size and self.rest is None
 
     def let_go(self, delivery: IncomingDelivery) -> None:
         """A delivery that was held here has left; what was behind it can be taken up, when the turn ends."""
@@ -260,8 +279,7 @@ class IncomingLink(Producer):
         if head is not None:
             router.abandon(head, TOO_LARGE)
         else:
-            say(TOO_LARGE, pointer)
-            delivery_settle(pointer)
+            say(TOO_LARGE, pointer)  # it is settled when the link is freed, as is the rest of any other
         self.connection.refuse_link(self, "amqp:link:message-size-exceeded", TOO_LARGE.description)
 
     def orphan(self) -> None:
@@ -273,13 +291,15 @@ class IncomingLink(Producer):
         if self.head is not None and self.head.presettled:
             router.abandon(self.head)
         while pointer := link_current(self.pn):
-            if delivery_settled(pointer) and not delivery_aborted(pointer):
+            if delivery_settled(pointer) and not delivery_aborted(pointer) and pointer != self.rest:
                 router.counters["dropped"] += 1
             link_advance(self.pn)
 
     def _keep_next(self) -> bool:
         pointer = link_current(self.pn)
         if not pointer or not delivery_settled(pointer) or delivery_partial(pointer) or delivery_aborted(pointer):
+            return False
+        if pointer == self.rest:
             return False
         delivery = self.head
         if delivery is None:

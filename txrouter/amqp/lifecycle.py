@@ -66,6 +66,8 @@ class Lifecycle:
             self._connection.close()
         elif kind == engine.TRANSPORT_ERROR:
             self._connection.failed(engine.transport_error(self._connection.pn_transport))
+        elif kind == engine.TRANSPORT_TAIL_CLOSED:
+            self._connection.break_off()
 
     # -- connection --------------------------------------------------------------------------------
 
@@ -93,8 +95,7 @@ class Lifecycle:
     def _begin(self, session: Any) -> None:
         connection = self._connection
         if not self.opened:
-            self._answer_open()
-            connection.close("amqp:illegal-state", "begin before open")
+            connection.break_off()
             return
         if len(self._sessions) >= connection.limits.max_sessions:
             connection.close("amqp:resource-limit-exceeded", f"more than {connection.limits.max_sessions} sessions")

@@ -63,7 +63,7 @@ class Outcome:
         local.failed, local.undeliverable = self.failed, self.undeliverable
         local.section_number, local.section_offset = self.section
         if self.annotations:
-            local.annotations = dict(self.annotations)
+            local.annotations = dict[Any, Any](self.annotations)
         if self.condition:
             info: Any = dict(self.info) or None
             local.condition = proton.Condition(self.condition, self.description, info)
@@ -304,14 +304,14 @@ class Client:
     def sender(self, address: str | None, mode: int = Link.SND_MIXED, **more: Any) -> Sender:
         """It attaches a producer; with None, an anonymous one."""
         self._links += 1
-        link = self.session().sender(f"sender-{self._links}")
+        link: Any = self.session().sender(f"sender-{self._links}")
         link.target.address = address
         return self._opened(Sender(self, link), link, snd_settle_mode=mode, **more)  # type: ignore[no-any-return]
 
     def receiver(self, address: str | None, credit: int = 0, dynamic: bool = False, **more: Any) -> Receiver:
         """It attaches a consumer, and grants credit."""
         self._links += 1
-        link = self.session().receiver(f"receiver-{self._links}")
+        link: Any = self.session().receiver(f"receiver-{self._links}")
         link.source.address = address
         link.source.dynamic = dynamic
         if credit:
@@ -380,6 +380,7 @@ class Sender:
         self.sent[sent.delivery] = sent
         if data:
             self.link.stream(data)
+        sent.presettled = presettled
         if presettled:
             sent.settles()
         else:
@@ -408,6 +409,7 @@ class Sent:
         self.delivery: Any = delivery  # let go of when it is settled: until then proton does not take it off its lists
         self.state = SETTLED
         self.outcome: Outcome | None = None
+        self.presettled = False
         self._ended = False
 
     def goes_on(self, data: bytes) -> None:

@@ -151,7 +151,7 @@ def test_however_one_end_goes_the_other_hears_of_what_is_in_flight(who: str, how
     link: Any = sender if who == "producer" else receiver
     {
         "link closed": link.closes,
-        "link detached": lambda: (link.link.detach(), net.run()),
+        "link detached": link.detaches,
         "session ended": link.client.ends_sessions,
         "connection closed": link.client.closes,
         "lost": link.client.lose,
@@ -208,7 +208,9 @@ def test_a_connection_that_is_closed_while_it_is_blocked_ends() -> None:
     receiver.client.reads = True
     receiver.client.router_end.unblock()
     net.run()
-    assert receiver.client.connection.remote_condition.name == "amqp:connection:forced"
+    condition = receiver.client.connection.remote_condition
+    assert condition is not None
+    assert condition.name == "amqp:connection:forced"
 
 
 # -- time ----------------------------------------------------------------------------------------------

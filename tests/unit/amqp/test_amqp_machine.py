@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import proton
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from proton import Endpoint
 
 from tests.unit.amqp.inmemory import (
@@ -24,7 +24,6 @@ from tests.unit.amqp.inmemory import (
     RELEASED,
     SETTLED,
     Client,
-    Got,
     Network,
     Outcome,
     Receiver,
@@ -45,6 +44,7 @@ LIMITS: dict[str, Any] = {
 }
 OUTCOMES = [
     ACCEPTED,
+    ACCEPTED,
     RELEASED,
     LOST,
     SETTLED,
@@ -52,268 +52,273 @@ OUTCOMES = [
     Outcome("modified", undeliverable=True, annotations={"x": 1}),
     Outcome("received", section=(0, 1)),
 ]
-ADDRESSES = st.sampled_from(["q", "r"])
-SIZES = st.sampled_from([0, 10, 3_000, 33_000, 70_000, 300_000])
-INDEX = st.integers(0, 9)
-CARRIED = st.sampled_from([2, 2, 2, 0])
+ADDRESSES = ["q", "r", "q", None]
+SIZES = [10, 0, 3_000, 33_000, 70_000, 300_000]
 
 
-def open_still(link: proton.Link) -> bool:
-    """Whether neither end has closed it."""
-    return link.state == Endpoint.LOCAL_ACTIVE | Endpoint.REMOTE_ACTIVE
+class Play:
+    """A router and a few clients; `act` has one of them do something that two numbers choose."""
 
-
-class WireMachine(RuleBasedStateMachine):
-    """Random clients of a router, over proton's engine. Nothing moves but what a rule carries."""
-
-    clients = Bundle("clients")
-    senders = Bundle("senders")
-    receivers = Bundle("receivers")
-
-    @initialize(few=st.booleans(), factory=st.sampled_from([pull.factory, round_robin.factory, weighted.factory]))
-    def begin(self, few: bool, factory: Any) -> None:
+    def __init__(self, factory: Any, few: bool) -> None:
         self.net = Network(factory, **(LIMITS if few else {}))
-        self.net.by_hand = True
+        self.clients: list[Client] = []
+        self.senders: list[Sender] = []
+        self.receivers: list[Receiver] = []
         self.partial: dict[Sender, Sent] = {}
         self.sent: dict[bytes, Sent] = {}
-        self.count = 0
-        self.all_receivers: list[Receiver] = []
+        self.messages = 0
+        for number in range(4):
+            self.connect(number, number)
+            self.attach_producer(number, number)
+            self.attach_consumer(number, number)
+        self.net.by_hand = True
+        self.acts: dict[str, Callable[[int, int], None]] = {name: getattr(self, name) for name in dict.fromkeys(ACTS)}
 
-    def _message(self, size: int, to: str | None) -> bytes:
-        """One that no other is like."""
-        self.count += 1
-        message = proton.Message(bytes(size), id=self.count, address=to)
-        if self.count % 7 == 0:
-            message.ttl = 1.5
-        return bytes(message.encode())
+    def act(self, name: str, which: int, how: int) -> None:
+        """Have somebody do something, and see that all is well."""
+        self.acts[name](which, how)
+        self.check()
 
     # -- coming and going --------------------------------------------------------------------------
 
-    @rule(target=clients, max_frame=st.sampled_from([0, 512, 4_096]), carried=CARRIED)
-    def a_client_connects(self, max_frame: int, carried: int) -> Client:
-        client = self.net.client(max_frame)
-        self.everything_is_carried(carried)
-        return client
+    def connect(self, which: int, how: int) -> None:
+        self.clients.append(self.net.client(max_frame=(0, 512, 4_096)[how % 3]))
 
-    @rule(target=senders, client=clients, address=ADDRESSES | st.none(), carried=CARRIED)
-    def a_producer_attaches(self, client: Client, address: str | None, carried: int) -> Sender | None:
-        if not self._can(client):
-            return None
-        sender = client.sender(address)
-        self.everything_is_carried(carried)
-        return sender
+    def attach_producer(self, which: int, how: int) -> None:
+        client = self._client(which)
+        if client is not None:
+            self.senders.append(client.sender(ADDRESSES[how % 4]))
 
-    @rule(target=receivers, client=clients, address=ADDRESSES, credit=st.integers(0, 6), carried=CARRIED)
-    def a_consumer_attaches(self, client: Client, address: str, credit: int, carried: int) -> Receiver | None:
-        if not self._can(client):
-            return None
-        receiver = client.receiver(address, credit)
-        self.all_receivers.append(receiver)
-        self.everything_is_carried(carried)
-        return receiver
+    def attach_consumer(self, which: int, how: int) -> None:
+        client = self._client(which)
+        if client is not None:
+            self.receivers.append(client.receiver(ADDRESSES[how % 4], how % 5, dynamic=how % 4 == 3))
 
-    @rule(client=clients)
-    def a_dynamic_consumer_attaches(self, client: Client) -> None:
-        if self._can(client):
-            client.receiver(None, 3, dynamic=True)
+    def close_producer(self, which: int, how: int) -> None:
+        self._go(self._sender(which, True), how)
 
-    def _can(self, client: Client) -> bool:
-        return not client.gone and bool(client.connection.state & Endpoint.LOCAL_ACTIVE)
+    def close_consumer(self, which: int, how: int) -> None:
+        self._go(self._receiver(which), how)
 
-    @rule(link=senders | receivers, how=st.sampled_from(["closes", "detaches"]))
-    def a_link_goes(self, link: Sender | Receiver | None, how: str) -> None:
-        if self._usable(link):
-            getattr(link, how)()
+    def _go(self, link: Sender | Receiver | None, how: int) -> None:
+        if link is not None:
+            (link.closes, link.detaches)[how % 2]()
 
-    @rule(client=clients)
-    def a_client_ends_its_sessions(self, client: Client) -> None:
-        if self._can(client):
+    def end_sessions(self, which: int, how: int) -> None:
+        client = self._client(which)
+        if client is not None:
             client.ends_sessions()
 
-    @rule(client=clients)
-    def a_client_closes(self, client: Client) -> None:
-        if self._can(client):
+    def close(self, which: int, how: int) -> None:
+        client = self._client(which)
+        if client is not None:
             client.closes()
 
-    @rule(client=clients)
-    def a_client_is_lost(self, client: Client) -> None:
-        client.lose()
+    def lose(self, which: int, how: int) -> None:
+        self.clients[which % len(self.clients)].lose()
+
+    def _client(self, which: int) -> Client | None:
+        client = self.clients[which % len(self.clients)]
+        return client if not client.gone and client.connection.state & Endpoint.LOCAL_ACTIVE else None
+
+    def _sender(self, which: int, partial: bool = False) -> Sender | None:
+        sender = self.senders[which % len(self.senders)]
+        return sender if self._usable(sender) and (partial or sender not in self.partial) else None
+
+    def _receiver(self, which: int) -> Receiver | None:
+        receiver = self.receivers[which % len(self.receivers)]
+        return receiver if self._usable(receiver) else None
 
     def _usable(self, link: Any) -> bool:
-        return link is not None and self._can(link.client) and open_still(link.link)
+        both = Endpoint.LOCAL_ACTIVE | Endpoint.REMOTE_ACTIVE
+        return not link.client.gone and link.link.state == both and link.client.connection.state == both
 
     # -- messages ----------------------------------------------------------------------------------
 
-    @rule(sender=senders, size=SIZES, presettled=st.booleans(), to=ADDRESSES, count=st.integers(1, 4))
-    def a_producer_sends(self, sender: Sender | None, size: int, presettled: bool, to: str, count: int) -> None:
-        for _ in range(count):
-            if not self._usable(sender) or sender in self.partial or sender.link.queued > 3:  # type: ignore[union-attr]
-                return
-            data = self._message(size, to)
-            self.sent[data] = sender.sends(data, presettled)  # type: ignore[union-attr]
+    def send(self, which: int, how: int) -> None:
+        sender = self._sender(which)
+        for _ in range(how % 5):
+            if sender is not None and sender.link.queued < 5:
+                data = self._message(how)
+                self.sent[data] = sender.sends(data, presettled=how % 4 == 0)
 
-    @rule(sender=senders, size=SIZES, to=ADDRESSES)
-    def a_producer_begins_a_message(self, sender: Sender | None, size: int, to: str) -> None:
-        if self._usable(sender) and sender not in self.partial:
-            self.partial[sender] = sender.begins(self._message(size, to))  # type: ignore[union-attr, index]
+    def begin(self, which: int, how: int) -> None:
+        sender = self._sender(which)
+        if sender is not None and sender.link.queued < 5:
+            self.partial[sender] = sender.begins(self._message(how))
 
-    @rule(sender=senders, size=SIZES)
-    def a_producer_goes_on_with_a_message(self, sender: Sender | None, size: int) -> None:
-        if sender in self.partial and self._usable(sender):
-            self.partial[sender].goes_on(bytes(size))
+    def go_on(self, which: int, how: int) -> None:
+        sender = self._sender(which, True)
+        if sender in self.partial:
+            self.partial[sender].goes_on(bytes(SIZES[how % 6]))
 
-    @rule(sender=senders, how=st.sampled_from(["ends", "aborts", "settles"]))
-    def a_producer_ends_a_message(self, sender: Sender | None, how: str) -> None:
-        if sender in self.partial and self._usable(sender):
+    def end(self, which: int, how: int) -> None:
+        sender = self._sender(which, True)
+        if sender in self.partial:
             sent = self.partial.pop(sender)
-            getattr(sent, how)()
+            (sent.ends, sent.aborts, sent.settles)[how % 3]()
 
-    @rule(sender=senders, index=INDEX)
-    def a_producer_settles(self, sender: Sender | None, index: int) -> None:
-        if self._usable(sender) and sender.sent and sender not in self.partial:  # type: ignore[union-attr]
-            each = list(sender.sent.values())  # type: ignore[union-attr]
-            each[index % len(each)].settles()
+    def _message(self, how: int) -> bytes:
+        """One that no other is like."""
+        self.messages += 1
+        message = proton.Message(bytes(SIZES[how % 6]), id=self.messages, address="qr"[how % 2])
+        message.ttl = 1.5 if how % 7 == 0 else 0
+        return bytes(message.encode())
 
-    @rule(receiver=receivers, index=INDEX, outcome=st.sampled_from(OUTCOMES), settled=st.booleans())
-    def a_consumer_decides(self, receiver: Receiver | None, index: int, outcome: Outcome, settled: bool) -> None:
-        if not self._usable(receiver):
-            return
-        each: list[Got] = list(receiver.unsettled.values())  # type: ignore[union-attr]
-        if each:
-            got = each[index % len(each)]
-            if settled and (got.complete or got.settled_by_router):
+    def settle_first(self, which: int, how: int) -> None:
+        sender = self._sender(which)
+        if sender is not None and sender.sent:
+            each = list(sender.sent.values())
+            each[how % len(each)].settles()
+
+    def decide(self, which: int, how: int) -> None:
+        receiver = self._receiver(which)
+        if receiver is not None and receiver.unsettled:
+            each = list(receiver.unsettled.values())
+            got = each[how % len(each)]
+            outcome = OUTCOMES[how % len(OUTCOMES)]
+            if got.complete and how % 5:
                 got.settles(outcome)
             else:
                 got.updates(outcome)
 
+    def accept(self, which: int, how: int) -> None:
+        receiver = self._receiver(which)
+        for got in list(receiver.unsettled.values()) if receiver is not None else ():
+            if got.complete:
+                got.settles(ACCEPTED)
+
     # -- credit ------------------------------------------------------------------------------------
 
-    @rule(receiver=receivers, credit=st.integers(1, 6))
-    def a_consumer_grants(self, receiver: Receiver | None, credit: int) -> None:
-        if self._usable(receiver) and not receiver.link.drain_mode:  # type: ignore[union-attr]
-            receiver.grants(credit)  # type: ignore[union-attr]
+    def grant(self, which: int, how: int) -> None:
+        receiver = self._receiver(which)
+        if receiver is not None:
+            receiver.link.drain_mode = False
+            receiver.grants(1 + how % 6)
 
-    @rule(receiver=receivers, credit=st.integers(0, 3))
-    def a_consumer_drains(self, receiver: Receiver | None, credit: int) -> None:
-        if self._usable(receiver):
-            receiver.drains(credit)  # type: ignore[union-attr]
+    def drain(self, which: int, how: int) -> None:
+        receiver = self._receiver(which)
+        if receiver is not None:
+            receiver.drains(how % 4)
 
-    @rule(receiver=receivers)
-    def a_consumer_drains_no_more(self, receiver: Receiver | None) -> None:
-        if self._usable(receiver):
-            receiver.link.drain_mode = False  # type: ignore[union-attr]
-            receiver.grants(1)  # type: ignore[union-attr]
+    def take_back(self, which: int, how: int) -> None:
+        receiver = self._receiver(which)
+        if receiver is not None and receiver.credit > 1:
+            receiver.grants(-1)
 
-    @rule(receiver=receivers)
-    def a_consumer_takes_credit_back(self, receiver: Receiver | None) -> None:
-        if self._usable(receiver) and receiver.credit > 1:  # type: ignore[union-attr]
-            receiver.grants(-1)  # type: ignore[union-attr]
-
-    @rule(sender=senders)
-    def a_producer_gives_credit_back(self, sender: Sender | None) -> None:
-        if self._usable(sender) and sender not in self.partial:
-            sender.link.drained()  # type: ignore[union-attr]
+    def give_back(self, which: int, how: int) -> None:
+        sender = self._sender(which)
+        if sender is not None:
+            sender.link.drained()
 
     # -- bytes and time ----------------------------------------------------------------------------
 
-    @rule(client=clients, size=st.sampled_from([1, 50, 1_000, 1 << 30]))
-    def bytes_reach_the_router(self, client: Client, size: int) -> None:
-        client.carry_out(size)
+    def carry_out(self, which: int, how: int) -> None:
+        self.clients[which % len(self.clients)].carry_out((1, 50, 3_000, 1 << 30)[how % 4])
 
-    @rule(client=clients, size=st.sampled_from([1, 50, 1_000, 1 << 30]))
-    def bytes_reach_a_client(self, client: Client, size: int) -> None:
-        client.carry_in(size)
+    def carry_in(self, which: int, how: int) -> None:
+        self.clients[which % len(self.clients)].carry_in((1, 50, 3_000, 1 << 30)[how % 4])
 
-    @rule()
-    def a_turn_ends(self) -> None:
+    def end_turn(self, which: int, how: int) -> None:
         self.net.end_turn()
 
-    @rule(times=st.integers(1, 2))
-    def everything_is_carried(self, times: int) -> None:
-        for _ in range(times):
-            for client in self.net.clients:
-                client.carry_out()
-            self.net.end_turn()
-            for client in self.net.clients:
-                client.carry_in()
+    def carry(self, which: int, how: int) -> None:
+        for client in self.clients:
+            client.carry_out()
+        self.net.end_turn()
+        for client in self.clients:
+            client.carry_in()
 
-    @rule(client=clients, room=st.sampled_from([None, None, 0, 100, 10_000]))
-    def a_socket_has_room(self, client: Client, room: int | None) -> None:
-        client.wire.room = room
+    def fill_socket(self, which: int, how: int) -> None:
+        self.clients[which % len(self.clients)].wire.room = (0, 100, 10_000)[how % 3]
 
-    @rule(seconds=st.sampled_from([0.3, 1.0, 3.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.net.later(seconds)
-        for client in self.net.clients:
+    def free_socket(self, which: int, how: int) -> None:
+        self.clients[which % len(self.clients)].wire.room = None
+
+    def wait(self, which: int, how: int) -> None:
+        self.net.later((0.3, 1.0, 3.0)[how % 3])
+        for client in self.clients:
             if not client.gone:
                 client.router_end.beat(self.net.now)
 
-    # -- what has to be so ---------------------------------------------------------------------------
+    # -- what has to be so -------------------------------------------------------------------------
 
-    @invariant()
-    def nothing_failed(self) -> None:
-        if hasattr(self, "net"):
-            self.net.check()
-            assert not self.net.counters["policy_errors"]
-
-    @invariant()
-    def the_books_balance(self) -> None:
-        if not hasattr(self, "net"):
-            return
+    def check(self) -> None:
+        """Nothing failed, and the books balance."""
+        self.net.check()
+        assert not self.net.counters["policy_errors"]
+        limits = self.net.router.limits
         for address in self.net.router.addresses.values():
             assert address.free == sum(consumer.credit for consumer in address.consumers)
             for consumer in address.consumers:
                 assert consumer.credit >= 0
-                assert 0 <= consumer.in_flight <= self.net.router.limits.max_in_flight
+                assert 0 <= consumer.in_flight <= limits.max_in_flight
                 assert consumer.in_flight == sum(not each.presettled for each in consumer.unsettled.values())
             for producer in address.producers:
                 assert producer.held >= 0
-                assert len(producer.unsettled) <= self.net.router.limits.max_unsettled
+                assert producer.credit <= limits.link_capacity
 
-    def teardown(self) -> None:
-        """When all is carried, whoever has a message has it whole and once; when all have left, nothing is there."""
-        if not hasattr(self, "net"):
-            return
-        for client in self.net.clients:
+    def finish(self) -> None:
+        """All is carried; then all leave, and nothing is left of them."""
+        for client in self.clients:
             client.wire.room = None
             if not client.gone:
                 client.router_end.unblock()
         self.net.by_hand = False
         self.net.run()
+        for number, sender in enumerate(list(self.partial)):
+            if self._usable(sender):
+                self.end(self.senders.index(sender), number % 2)
         self._check_received()
-        for number, client in enumerate(self.net.clients):
-            if number % 2 and self._can(client):
+        for number, client in enumerate(self.clients):
+            if number % 2 and self._client(number):
                 client.closes()
-            else:
-                client.lose()
         self.net.run()
-        for client in self.net.clients:
+        for client in self.clients:
             client.lose()
-        self.net.end_turn()
-        self.net.check()
+        self.check()
         assert self.net.router.addresses == {}
         assert self.net.router.holding.next_deadline() is None
 
     def _check_received(self) -> None:
-        for receiver in self.all_receivers:
-            whole = [bytes(got.data) for got in receiver.got if got.complete]
-            assert max(Counter(whole).values(), default=1) == 1, "a consumer has a message twice"
-        everywhere = [body for receiver in self.all_receivers for body in receiver.bodies if body in self.sent]
-        for body, times in Counter(everywhere).items():
-            sent = self.sent[body]
-            assert times == 1 or sent.delivery is None or sent.outcome != SETTLED
+        """Whoever has a message has it whole; and only one that was given back has been had by more than one."""
+        whole = [bytes(got.data) for receiver in self.receivers for got in receiver.got if got.complete]
+        for receiver in self.receivers:
+            assert max(Counter(receiver.bodies).values(), default=1) == 1
+            assert all(got.complete or got.aborted for got in receiver.got if self._usable(receiver))
+        for body, times in Counter(whole).items():
+            if body in self.sent and self.sent[body].presettled:
+                assert times == 1
 
 
-def _with_effort(case: Any) -> Any:
-    case.settings = settings(
-        derandomize=EFFORT == 1,
-        database=None,
-        max_examples=60 * EFFORT,
-        stateful_step_count=60,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    return case
+ACTS = [
+    *(["carry"] * 15),
+    *(["send", "grant"] * 12),
+    *(["carry_out", "carry_in", "end_turn", "decide"] * 8),
+    *(["begin", "go_on", "end", "accept"] * 4),
+    *(["drain", "take_back", "give_back", "settle_first", "fill_socket", "free_socket", "wait"] * 2),
+    *(["attach_producer", "attach_consumer", "close_producer", "close_consumer"] * 2),
+    *["connect", "end_sessions", "close", "lose"],
+]
 
 
-TestWire = _with_effort(WireMachine.TestCase)
+@settings(
+    derandomize=EFFORT == 1,
+    database=None,
+    max_examples=60 * EFFORT,
+    phases=[Phase.generate, Phase.shrink],
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    factory=st.sampled_from([pull.factory, round_robin.factory, weighted.factory]),
+    few=st.booleans(),
+    script=st.lists(
+        st.tuples(st.sampled_from(ACTS), st.integers(0, 7), st.integers(0, 839)), min_size=60, max_size=160
+    ),
+)
+def test_whatever_clients_do_the_router_stands(factory: Any, few: bool, script: list[tuple[str, int, int]]) -> None:
+    play = Play(factory, few)
+    for act, which, how in script:
+        play.act(act, which, how)
+    play.finish()

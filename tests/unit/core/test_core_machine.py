@@ -172,7 +172,7 @@ class RouterMachine(RuleBasedStateMachine):
         else:
             assert message.outcome is outcome
 
-    def _others(self, message: Message, book: Book, consumer: FakeConsumer) -> set[object]:
+    def _others(self, message: Message, book: Book, consumer: FakeConsumer) -> set[Any]:
         return set(message.destination.consumers) - book.released_by - {consumer}
 
     def _ttl(self, message: Message) -> float | None:
@@ -295,8 +295,8 @@ class RouterMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_books_of_each_producer_balance(self) -> None:
-        left = dict.fromkeys(self.all_producers, 0)
-        held = dict.fromkeys(self.all_producers, 0)
+        left: dict[Any, int] = dict.fromkeys(self.all_producers, 0)
+        held: dict[Any, int] = dict.fromkeys(self.all_producers, 0)
         for message, book in self.books.items():
             assert book.sender is not None
             left[book.sender] += bool(message.sent_to or message.over)
