@@ -316,6 +316,28 @@ async def test_a_producer_lost_while_its_message_waits(router: RunningRouter) ->
     assert (len(consumer.messages), len(consumer.aborted)) == (1, 0)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("credit", [0, 1])
+@ensureDeferred
+async def test_what_a_link_leaves_behind_does_not_use_up_its_session(start: Start, credit: int, whole: bool) -> None:
+    router = await start(limits={"session_window": 256 * KIB})
+    consumer = await router.receiver("x", credit=credit)
+    client = await router.client()
+    for _ in range(10):
+        producer = await client.sender("x")
+        await producer.credited()
+        sent = producer.begin()
+        sent.write(bytes(200 * KIB))
+        if whole:
+            sent.end()
+        await quiet(producer, consumer)
+        producer.close()
+        await client.sync()
+        consumer.flow(credit - consumer.credit)
+    consumer.flow(1)
+    await works(await client.sender("x"), consumer)
+
+
 # -- too large ---------------------------------------------------------------------------------------------------------
 
 

@@ -290,7 +290,8 @@ class IncomingLink(Producer):
             pass
         if self.head is not None and self.head.presettled:
             router.abandon(self.head)
-        while pointer := link_current(self.pn):
+        # of one that is not whole, what still comes leaves the session's window only if it is current to the end
+        while (pointer := link_current(self.pn)) and not delivery_partial(pointer):
             if delivery_settled(pointer) and not delivery_aborted(pointer) and pointer != self.rest:
                 router.counters["dropped"] += 1
             link_advance(self.pn)
