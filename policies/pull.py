@@ -9,7 +9,8 @@ there is without knowing the jobs; with more credit it is "least outstanding" or
 Consumers with credit stand in queues, one for each number in flight, and the first of the lowest queue is chosen. Every
 send and settlement moves a consumer from one queue to the end of another. The queues are doubly linked rings, which
 Python changes in half the time of an OrderedDict; a heap holds the numbers of the queues that may not be empty.
-Choosing and moving so cost the same for one consumer and for 10,000.
+Choosing and moving so cost the same for two consumers and for 10,000. One that has settled something is moved only
+before the next move or choice: settlements come many at a time.
 """
 
 from __future__ import annotations
@@ -58,28 +59,51 @@ class _Queue(_Place):
 class Pull:
     """See the module."""
 
-    __slots__ = ("_levels", "_places", "_queues")
+    __slots__ = ("_latest", "_levels", "_only", "_places", "_queues", "_settled")
 
     def __init__(self) -> None:
         self._places: dict[IConsumer, _Place] = {}
+        self._only: IConsumer | None = None
+        """The only one there is: it needs no place."""
         self._queues: list[_Queue] = []
         """By how many are in flight."""
         self._levels: list[int] = []
         """A heap of the indices of all queues that are not empty, and of some that no longer are."""
+        self._settled: dict[IConsumer, None] = {}
+        """Those that have settled something since they were put where they are, the latest last."""
+        self._latest: IConsumer | None = None
+        """The last of these."""
 
     def add(self, consumer: IConsumer) -> None:
         """It waits, if it has credit."""
         self._places[consumer] = _Place(consumer)
-        self._requeue(consumer)
+        self._recount()
+        self._move(consumer)
 
     def remove(self, consumer: IConsumer) -> None:
         """It waits no longer."""
         place = self._places.pop(consumer)
         place.before.after = place.after
         place.after.before = place.before
+        self._settled.pop(consumer, None)
+        self._latest = None
+        self._recount()
+
+    def _recount(self) -> None:
+        """One alone is chosen without a queue, and moved into one when another comes."""
+        only, self._only = self._only, None
+        if only is not None and only in self._places:
+            self._move(only)
+        if len(self._places) == 1:
+            (self._only,) = self._places
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
         """The first of the lowest queue."""
+        only = self._only
+        if only is not None:
+            return only if only.credit > 0 else None
+        if self._settled:
+            self._move_settled()
         levels = self._levels
         while levels:
             queue = self._queues[levels[0]]
@@ -90,10 +114,12 @@ class Pull:
             heappop(levels)
         return None
 
-    def _requeue(
-        self, consumer: IConsumer, delivery: IDelivery | None = None, outcome: str = "", seconds: float = 0.0
-    ) -> None:
-        """Put it at the end of the queue where it belongs now, wherever it was. All in one: it runs twice a message."""
+    def _move(self, consumer: IConsumer, delivery: IDelivery | None = None) -> None:
+        """Put it at the end of the queue where it belongs now, wherever it was. This runs for every message."""
+        if consumer is self._only:
+            return
+        if self._settled:
+            self._move_settled()
         place = self._places[consumer]
         before = place.before
         after = place.after
@@ -122,20 +148,37 @@ class Pull:
         place.before = last
         place.after = queue
 
-    # One more in flight, or one less; or, if it was pre-settled, as many as before, and a turn had.
-    sent = settled = _requeue
+    # One more in flight; or, if it was pre-settled, as many as before, and a turn had.
+    sent = _move
+
+    def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
+        """One less in flight. It is moved before anything else is done, but not yet: many are settled at a time."""
+        if consumer is not self._latest:
+            self._settled.pop(consumer, None)
+            self._settled[consumer] = None
+            self._latest = consumer
+
+    def _move_settled(self) -> None:
+        settled, self._settled, self._latest = self._settled, {}, None
+        for consumer in settled:
+            self._move(consumer)
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         """It begins or ceases to wait. Other changes of its credit make no difference."""
         place = self._places[consumer]
         if (consumer.credit > 0) is (place.after is place):
-            self._requeue(consumer)
+            self._move(consumer)
 
     def describe(self) -> dict[str, object]:
         """How many consumers have credit, by what they have in flight, and who is next."""
+        if self._settled:
+            self._move_settled()
         waiting = Counter(consumer.in_flight for consumer in self._places if consumer.credit > 0)
-        first = self._queues[min(waiting)].after.consumer if waiting else None
-        return {"next": first and first.id, "waiting": {str(level): waiting[level] for level in sorted(waiting)}}
+        first = self._only or (self._queues[min(waiting)].after.consumer if waiting else None)
+        return {
+            "next": first.id if first is not None and waiting else None,
+            "waiting": {str(level): waiting[level] for level in sorted(waiting)},
+        }
 
 
 @dataclass(frozen=True)

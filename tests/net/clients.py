@@ -52,6 +52,7 @@ class Client(Protocol):
         self.engine.bind(self.connection)
         self._links: dict[Any, Sender | Receiver] = {}
         self._session: Any = None
+        self._serving = False
 
     # -- what the router says ----------------------------------------------------------------------
 
@@ -228,6 +229,9 @@ class Client(Protocol):
         return max(0.001, due - now) if due else 0
 
     def _serve(self) -> None:
+        if self._serving:
+            return  # what is being served has led to something to write
+        self._serving = True
         while event := self._collector.peek():
             kind = event.type
             if kind == proton.Event.DELIVERY:
@@ -238,6 +242,7 @@ class Client(Protocol):
             elif kind == proton.Event.CONNECTION_REMOTE_CLOSE:
                 event.connection.close()
             self._collector.pop()
+        self._serving = False
 
     def _delivery(self, delivery: Any) -> None:
         link = self._links.get(delivery.link)

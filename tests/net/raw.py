@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet.protocol import Protocol, connectionDone
@@ -43,6 +44,7 @@ class RawClient(Protocol):
     def stop_reading(self) -> None:
         """Let what comes pile up."""
         transport: Any = self.transport
+        transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
         transport.pauseProducing()
 
     def abort(self) -> None:

@@ -82,7 +82,11 @@ class Connection:
         self.container = ""
         self.dirty = False
         self.lost = False
+        self.deaf = False
+        """What comes is not wanted any more: it is lost, or was closed with an error."""
         self.blocked = False
+        self.writes = 0
+        """How often all that there was to write has been written."""
         self.waiters: dict[IncomingLink, None] = {}
         """Links of other connections whose streamed message waits for room here."""
         self._wire = wire
@@ -104,7 +108,8 @@ class Connection:
 
     def receive(self, data: bytes) -> None:
         """Bytes came."""
-        if self.lost:
+        if self.deaf:
+            self._wire.lose()
             return
         self.router.now = self.turn.clock()
         try:
@@ -118,7 +123,7 @@ class Connection:
         taken = transport_push(transport, data, size)
         self._serve_events()
         position = taken
-        while taken > 0 and position < size and not self.lost:
+        while taken > 0 and position < size and not self.deaf:
             taken = transport_push(transport, offset(data, position), size - position)
             position += taken
             self._serve_events()
@@ -137,10 +142,7 @@ class Connection:
         links = self.links
         incoming = self._last_incoming
         unsettled = self._last_unsettled
-        while True:
-            event = collector_peek(collector)
-            if not event:
-                break
+        while event := collector_peek(collector):
             pointer = event_delivery(event)
             if not pointer:
                 kind = event_type(event)
@@ -166,7 +168,7 @@ class Connection:
                             self.close("amqp:illegal-state", "a transfer on a link that receives")
                         link = None
                 elif link is not None:
-                    if link_current(link.pn) == pointer:
+                    if link is not incoming and link_current(link.pn) == pointer:
                         incoming = link  # type: ignore[assignment]
                     else:
                         link.noted(pointer)  # type: ignore[union-attr]
@@ -184,7 +186,7 @@ class Connection:
             elif incoming.plain and not delivery_partial(pointer):  # type: ignore[union-attr]
                 # a whole message, and the link's next one
                 presettled = incoming.may_presettle and delivery_settled(pointer)  # type: ignore[union-attr]
-                arrived = IncomingDelivery(incoming, incoming.address, presettled, router.now, pointer)  # type: ignore
+                arrived = IncomingDelivery(incoming, incoming.target, presettled, router.now, pointer)  # type: ignore
                 if not router.route(arrived):
                     incoming.wait(arrived)  # type: ignore[union-attr]
             else:
@@ -243,6 +245,8 @@ class Connection:
                 break
             if size < OUTPUT // 8:
                 break
+        if not self.blocked:
+            self.writes += 1
         self._skip_written()
         if self._congested:
             self._relieve()
@@ -344,6 +348,7 @@ class Connection:
             return
         if condition:
             engine.set_condition(engine.connection_condition(self.pn_connection), condition, description)
+            self.deaf = True
         engine.connection_close(self.pn_connection)
         self._close_soon()
         self.mark()
@@ -378,6 +383,7 @@ class Connection:
         """proton found that the peer broke the protocol; it says so to the peer itself."""
         self.router.counters["protocol_errors"] += 1
         self.router.report("protocol error", {"connection": self.name, "error": error})
+        self.deaf = True
         self._close_soon()
 
     def _broken(self, error: Exception) -> None:
@@ -390,7 +396,7 @@ class Connection:
         """The transport is gone, whatever the reason."""
         if self.lost:
             return
-        self.lost = True
+        self.lost = self.deaf = True
         self._lifecycle.detach_all()
         for waiting in self.waiters:
             self.turn.resume(waiting)

@@ -9,6 +9,7 @@ from txrouter.amqp import sections
 from txrouter.amqp.engine import (
     BUFFER,
     CHUNK,
+    FILLED,
     STATE_ACCEPTED,
     delivery_abort,
     delivery_partial,
@@ -17,7 +18,6 @@ from txrouter.amqp.engine import (
     delivery_update,
     link_current,
     link_recv,
-    unpack,
 )
 from txrouter.amqp.outcomes import say
 from txrouter.core.deliveries import Delivery
@@ -106,7 +106,7 @@ class IncomingDelivery(Delivery):
             count = link_recv(producer.pn, BUFFER, min(left, CHUNK))
             if count <= 0:
                 break
-            data = data + unpack(BUFFER, count) if data else unpack(BUFFER, count)
+            data += FILLED[:count]
             left -= count
         self.prefix = data
         self.whole = (left > 0 or not delivery_pending(self.pn)) and not delivery_partial(self.pn)
@@ -144,21 +144,24 @@ class IncomingDelivery(Delivery):
         pn = self.pn
         if pn is not None and producer is not None:
             producer.unsettled.pop(pn, None)  # it is not there if it was turned away at once
-            if not self.presettled:
-                if outcome is ACCEPTED:
-                    delivery_update(pn, STATE_ACCEPTED)
-                else:
-                    say(outcome, pn)
+            if outcome is ACCEPTED:
+                delivery_update(pn, STATE_ACCEPTED)
+            elif not self.presettled:
+                say(outcome, pn)
             self.pn = None
-            if producer.head is self and delivery_partial(pn):
-                producer.rest = pn
+            if producer.head is self:
+                if delivery_partial(pn):
+                    producer.rest = pn
+                else:
+                    delivery_settle(pn)
+                producer.let_go(self)
             else:
                 delivery_settle(pn)
+                if producer.ahead:
+                    producer.let_go(self)
             connection = producer.connection
             if not connection.dirty:
                 connection.mark()
-            if producer.head is self or producer.ahead:
-                producer.let_go(self)
         out = self.out
         if out is not None:
             consumer = self.consumer

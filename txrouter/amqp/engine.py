@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from array import array
 from typing import Any, Final
 
 from cproton_ffi import ffi, lib
@@ -106,6 +107,8 @@ transport_capacity: Final[Any] = lib.pn_transport_capacity
 CHUNK: Final[int] = 1 << 17
 """Bytes moved from link to link at once: larger pieces spend their time turning proton's buffers."""
 BUFFER: Final[Any] = ffi.new("char[]", CHUNK)
+FILLED: Final[Any] = ffi.buffer(BUFFER)
+"""The same, for taking bytes out of it: `FILLED[:count]`."""
 
 OUTPUT: Final[int] = 1 << 16
 """Bytes taken from a transport for one write."""
@@ -113,12 +116,10 @@ OUTPUT_BUFFER: Final[Any] = ffi.new("char[]", OUTPUT)
 OUTPUT_VIEW: Final[memoryview] = memoryview(ffi.buffer(OUTPUT_BUFFER))
 
 # Delivery tags on outgoing links are a counter's eight bytes, in one struct for all of them: proton copies it.
-_tag_bytes: Final[Any] = ffi.new("char[]", 8)
-_tag: Final[Any] = ffi.new("pn_delivery_tag_t *")
-_tag.size = 8
-_tag.start = _tag_bytes
+TAG_COUNTER: Final = array("Q", [0])
+_tag_bytes: Final[Any] = ffi.from_buffer(TAG_COUNTER)
+_tag: Final[Any] = ffi.new("pn_delivery_tag_t *", {"size": 8, "start": _tag_bytes})
 TAG: Final[Any] = _tag[0]
-TAG_COUNTER: Final[Any] = ffi.cast("uint64_t *", _tag_bytes)
 next_tag: Final = itertools.count(1).__next__
 
 
@@ -130,6 +131,10 @@ def offset(data: bytes, start: int) -> Any:
 # -- making and freeing ----------------------------------------------------------------------------
 
 
+FIRST_FRAME: Final[int] = 1 << 13
+"""The largest frame accepted before Open."""
+
+
 def new_connection(container: str, max_frame_size: int, max_sessions: int, idle_timeout: float) -> tuple[Any, Any, Any]:
     """The (transport, connection, collector) of a server's end, bound to each other."""
     transport = lib.pn_transport()
@@ -138,7 +143,7 @@ def new_connection(container: str, max_frame_size: int, max_sessions: int, idle_
     lib.pn_connection_collect(connection, collector)
     lib.pn_connection_set_container(connection, container.encode())
     lib.pn_transport_set_server(transport)
-    lib.pn_transport_set_max_frame(transport, max_frame_size)
+    lib.pn_transport_set_max_frame(transport, min(max_frame_size, FIRST_FRAME))
     lib.pn_transport_set_channel_max(transport, max_sessions - 1)
     if idle_timeout:
         # proton announces half of it
@@ -156,6 +161,7 @@ def free_connection(transport: Any, connection: Any, collector: Any) -> None:
     lib.pn_decref(connection)
 
 
+transport_set_max_frame: Final[Any] = lib.pn_transport_set_max_frame
 connection_open: Final[Any] = lib.pn_connection_open
 connection_close: Final[Any] = lib.pn_connection_close
 connection_condition: Final[Any] = lib.pn_connection_condition

@@ -111,6 +111,8 @@ class IncomingLink(Producer):
         if delivery is None:
             if self.head is not None:
                 self.arrivals.setdefault(pointer, self.connection.router.now)
+                if len(self.arrivals) > self.credit:
+                    self.connection.turn.resume(self)  # to be ended, where that disturbs nobody
             return
         assert isinstance(delivery, IncomingDelivery)
         if delivery.out is not None:
@@ -122,6 +124,8 @@ class IncomingLink(Producer):
 
     def read(self) -> None:
         """Go on with what has arrived, as far as it may go now."""
+        if len(self.arrivals) > self.credit:
+            self.overdrawn()
         while self.pn is not None:
             pointer = link_current(self.pn)
             if not pointer:
@@ -155,7 +159,7 @@ class IncomingLink(Producer):
         """Take up the current delivery. Returns False if the link has to wait."""
         router = self.connection.router
         arrived = self.arrivals.pop(pointer, router.now)
-        address = self.address
+        address = self.target
         if self.plain and address is not None and not delivery_partial(pointer):
             presettled = self.may_presettle and delivery_settled(pointer)
             delivery = IncomingDelivery(self, address, presettled, arrived, pointer)
@@ -197,7 +201,7 @@ class IncomingLink(Producer):
 
     def _read_ahead(self, delivery: IncomingDelivery) -> bool:
         """Take a held message out of the way of those behind it, where they may pass."""
-        if self.address is not None and delivery.shelf is delivery.destination.held:
+        if self.target is not None and delivery.shelf is delivery.destination.held:
             return False
         room = self.connection.limits.max_held_size - sum(self.ahead.values())
         if not delivery.read_all(room):
@@ -218,7 +222,7 @@ class IncomingLink(Producer):
     def clear_head(self) -> None:
         """The current delivery, if there is one, is new to the router."""
         self.head = None
-        self.plain = self.address is not None and not self.max_size and self.rest is None
+        self.plain = self.target is not None and not self.max_size and self.rest is None
 
     def let_go(self, delivery: IncomingDelivery) -> None:
         """A delivery that was held here has left; what was behind it can be taken up, when the turn ends."""
@@ -304,9 +308,9 @@ class IncomingLink(Producer):
             return False
         delivery = self.head
         if delivery is None:
-            if self.address is None:
+            if self.target is None:
                 return False
-            delivery = IncomingDelivery(self, self.address, True, self.connection.router.now, pointer)
+            delivery = IncomingDelivery(self, self.target, True, self.connection.router.now, pointer)
         if delivery.out is not None or not delivery.read_all(KEEP):
             return False
         self.advance(delivery)

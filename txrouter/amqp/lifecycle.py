@@ -37,6 +37,16 @@ class Refusal(Exception):
         self.condition = condition
 
 
+class Parted:
+    """Sessions and links that are over, while the answers that say so are not written yet. They count as well: for a
+    client that goes on asking and does not read the answers, they would pile up."""
+
+    def __init__(self, writes: int) -> None:
+        self.writes = writes
+        self.ended = 0
+        self.detached = 0
+
+
 class Lifecycle:
     """The endpoints of one connection."""
 
@@ -45,6 +55,7 @@ class Lifecycle:
         self.opened = False
         self._sessions: Counter[Any] = Counter()
         """The live sessions, and how many links each has, refused ones included until the peer has let go of them."""
+        self._parted = Parted(0)
         self._count = 0
 
     def serve(self, kind: int, event: Any) -> None:
@@ -87,6 +98,7 @@ class Lifecycle:
     def _answer_open(self) -> None:
         self.opened = True
         pn_connection = self._connection.pn_connection
+        engine.transport_set_max_frame(self._connection.pn_transport, self._connection.limits.max_frame_size)
         engine.describe_connection(pn_connection, {"product": "txrouter", "version": __version__}, ["ANONYMOUS-RELAY"])
         engine.connection_open(pn_connection)
 
@@ -97,7 +109,7 @@ class Lifecycle:
         if not self.opened:
             connection.break_off()
             return
-        if len(self._sessions) >= connection.limits.max_sessions:
+        if len(self._sessions) + self._parting().ended >= connection.limits.max_sessions:
             connection.close("amqp:resource-limit-exceeded", f"more than {connection.limits.max_sessions} sessions")
             return
         self._sessions[session] = 0
@@ -112,8 +124,14 @@ class Lifecycle:
                 del self._connection.links[pointer]
                 self.detach(link)
         del self._sessions[session]
+        self._parting().ended += 1
         engine.session_close(session)
         engine.session_free(session)
+
+    def _parting(self) -> Parted:
+        if self._parted.writes != self._connection.writes:
+            self._parted = Parted(self._connection.writes)
+        return self._parted
 
     # -- links -------------------------------------------------------------------------------------
 
@@ -123,7 +141,7 @@ class Lifecycle:
         if session not in self._sessions:
             return
         self._sessions[session] += 1
-        links = self._sessions[session]
+        links = self._sessions[session] + self._parting().detached
         limit = connection.limits.max_links
         if not engine.link_name(pointer):
             connection.close("amqp:invalid-field", "attach without a name")
@@ -215,6 +233,7 @@ class Lifecycle:
         session = engine.link_session(pointer)
         if session in self._sessions:
             self._sessions[session] -= 1
+        self._parting().detached += 1
         answer(pointer)
         engine.link_free(pointer)
 

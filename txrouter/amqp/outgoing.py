@@ -10,6 +10,7 @@ from txrouter.amqp.deliveries import IncomingDelivery
 from txrouter.amqp.engine import (
     BUFFER,
     CHUNK,
+    FILLED,
     TAG,
     TAG_COUNTER,
     delivery_aborted,
@@ -26,7 +27,6 @@ from txrouter.amqp.engine import (
     new_delivery,
     next_tag,
     session_outgoing_bytes,
-    unpack,
 )
 from txrouter.amqp.outcomes import forward_state, heard
 from txrouter.core.deliveries import Malformed
@@ -75,7 +75,8 @@ class OutgoingLink(Consumer):
         if count >= CHUNK or count <= 0:
             self._send_odd(delivery, producer, count)
             return
-        if delivery.arrived < self.connection.router.now and self._is_late(delivery, count):
+        connection = self.connection
+        if delivery.arrived < connection.router.now and self._is_late(delivery, count):
             return
         TAG_COUNTER[0] = next_tag()
         pn = self.pn
@@ -85,9 +86,8 @@ class OutgoingLink(Consumer):
             # settling a link's current delivery advances the link
             delivery_settle(out)
             delivery_settle(delivery.pn)
-            connection = producer.connection
-            if not connection.dirty:
-                connection.mark()
+            if not producer.connection.dirty:
+                producer.connection.mark()
         else:
             link_advance(producer.pn)
             link_advance(pn)
@@ -95,9 +95,8 @@ class OutgoingLink(Consumer):
             self.unsettled[out] = delivery
             producer.unsettled[delivery.pn] = delivery
             if count <= KEEP:
-                delivery.prefix = unpack(BUFFER, count)
+                delivery.prefix = FILLED[:count]
                 delivery.whole = True
-        connection = self.connection
         if not connection.dirty:
             connection.mark()
         if count > LARGE and session_outgoing_bytes(self.session) > OUTGOING_HIGH:
@@ -110,7 +109,7 @@ class OutgoingLink(Consumer):
             self.connection.router.abandon(delivery)
             self._not_used()
             return
-        delivery.prefix = unpack(BUFFER, count) if count > 0 else b""
+        delivery.prefix = FILLED[: max(0, count)]
         producer.set_head(delivery)
         if not delivery.presettled:
             producer.unsettled[delivery.pn] = delivery
@@ -119,7 +118,7 @@ class OutgoingLink(Consumer):
     def _is_late(self, delivery: IncomingDelivery, count: int) -> bool:
         """It waited behind others, unread: has its time to live run out? It is in the buffer. Most say nothing of one,
         which the first bytes tell: there is no header, or it is an empty list."""
-        start = unpack(BUFFER, min(count, HEADER))
+        start = FILLED[: min(count, HEADER)]
         if start[:3] != b"\x00\x53\x70" or start[3:4] == b"\x45":
             return False
         router = self.connection.router

@@ -65,6 +65,12 @@ class Holding:
             delivery.producer.held += 1
         return False
 
+    def hold_for(self, consumer: Consumer, delivery: Delivery) -> bool:
+        """Let it wait for this consumer; otherwise as `hold`."""
+        if consumer.queue is None:
+            consumer.queue = OrderedDict()
+        return self.hold(delivery, consumer.queue)
+
     def _unshelve(self, delivery: Delivery) -> None:
         shelf = delivery.shelf
         assert shelf is not None
@@ -107,7 +113,7 @@ class Holding:
     def turn_away_all(self, address: Address) -> None:
         """Nobody will come for what is held for this address."""
         for shelf in (address.returned, address.held, *(consumer.queue for consumer in address.consumers)):
-            for delivery in list(shelf):
+            for delivery in list(shelf or ()):
                 self._unshelve(delivery)
                 self.turn_away(delivery, RELEASED)
 
@@ -203,11 +209,11 @@ class Holding:
     def scatter(self, consumer: Consumer, address: Address) -> None:
         """A consumer has left: what waited for it alone is for any now, before those that a producer sent later; and
         what all the others have given back already waits in vain."""
-        for delivery in reversed(consumer.queue):
+        queue, consumer.queue = consumer.queue, None
+        for delivery in reversed(queue or ()):
             delivery.shelf = address.held
             address.held[delivery] = None
             address.held.move_to_end(delivery, last=False)
-        consumer.queue.clear()
         self.something_changed(address)
         for delivery in list(address.returned):
             if self._nobody_is_left_for(delivery):
@@ -280,7 +286,7 @@ class Holding:
             self._send(delivery, consumer)
         else:
             self._unshelve(delivery)
-            self.hold(delivery, consumer.queue)
+            self.hold_for(consumer, delivery)
         return True
 
     def _send(self, delivery: Delivery, consumer: Consumer) -> None:

@@ -22,10 +22,9 @@ __all__ = ["Address", "Consumer", "Producer"]
 
 @implementer(IProducer)
 class Producer:
-    """An incoming link. `address` is None for an anonymous producer, whose every message says where it goes."""
+    """An incoming link. `target` is None for an anonymous producer, whose every message says where it goes."""
 
     __slots__ = (
-        "address",
         "container",
         "credit",
         "draining",
@@ -33,6 +32,7 @@ class Producer:
         "hungry",
         "id",
         "properties",
+        "target",
         "throttled",
         "unsettled",
     )
@@ -41,7 +41,7 @@ class Producer:
         self.id = id
         self.container = container
         self.properties = properties
-        self.address: Address | None = None
+        self.target: Address | None = None
         self.credit = 0
         """What it was granted and has not used up by a delivery that has left the router."""
         self.held = 0
@@ -70,7 +70,6 @@ class Consumer:
     """An outgoing link."""
 
     __slots__ = (
-        "address",
         "capacity",
         "container",
         "cost",
@@ -79,6 +78,7 @@ class Consumer:
         "in_flight",
         "properties",
         "queue",
+        "source",
         "suspended",
         "unsettled",
         "window",
@@ -93,7 +93,7 @@ class Consumer:
         self.properties = properties
         self.capacity = capacity
         self.cost = cost
-        self.address: Address | None = None
+        self.source: Address | None = None
         self.credit = 0
         self.withheld = 0
         """Credit that it granted and that is not used for now: it is suspended, or has all it may have in flight."""
@@ -101,14 +101,15 @@ class Consumer:
         """Its credit and what it had in flight, when it last gave credit."""
         self.suspended = False
         self.in_flight = 0
-        self.queue: OrderedDict[Delivery, None] = OrderedDict()
+        self.queue: OrderedDict[Delivery, None] | None = None
+        """What waits for it and no other; made when it is first needed."""
         self.unsettled: dict[Hashable, Delivery] = {}
         """What is in flight to it, by the wire's handle for it."""
 
     @property
     def waiting(self) -> int:
         """How many deliveries wait for this consumer and no other."""
-        return len(self.queue)
+        return len(self.queue) if self.queue is not None else 0
 
     def send(self, delivery: Delivery) -> None:
         """Take the message. Its first bytes may be written at once, the rest as they come."""
@@ -132,7 +133,7 @@ class Address:
         "select",
         "sent",
         "settled",
-        "starved",
+        "wanting",
         "window",
     )
 
@@ -144,8 +145,9 @@ class Address:
         """The sum of the consumers' credit."""
         self.window = 0
         """The sum of the consumers' windows."""
-        self.starved: dict[Producer, None] = {}
-        """The producers that have no credit, for want of the consumers'."""
+        self.wanting: dict[Producer, None] = {}
+        """The producers to look at when consumers give credit, as they could use more: those that have none, and those
+        that got some since the consumers last gave credit, so they are sending."""
         self.held: OrderedDict[Delivery, None] = OrderedDict()
         """Deliveries that wait for any consumer, in the order they came."""
         self.returned: OrderedDict[Delivery, None] = OrderedDict()

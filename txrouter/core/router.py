@@ -95,7 +95,7 @@ class Router:
         """A producer attached, to the address of that name or, with None, to each that its messages say."""
         if name is not None:
             address = self._address(name)
-            producer.address = address
+            producer.target = address
             address.producers[producer] = None
         self.make_hungry(producer)
 
@@ -104,18 +104,18 @@ class Router:
         of it is dropped."""
         for delivery in list(producer.unsettled.values()):
             self.abandon(delivery)
-        address = producer.address
+        address = producer.target
         if address is not None:
-            producer.address = None
+            producer.target = None
             del address.producers[producer]
-            address.starved.pop(producer, None)
+            address.wanting.pop(producer, None)
             self._forget_if_unused(address)
         producer.draining = True  # it may be hungry still, but is not to be fed any more
 
     def attach_consumer(self, consumer: Consumer, name: str) -> None:
         """A consumer attached. It has no credit yet."""
         address = self._address(name)
-        consumer.address = address
+        consumer.source = address
         first = not address.consumers
         address.consumers[consumer] = None
         self._tell(address, address.policy.add, consumer)
@@ -128,14 +128,14 @@ class Router:
     def detach_consumer(self, consumer: Consumer) -> None:
         """A consumer's link or connection is gone. What it may have seen is MODIFIED (delivery-failed) for the
         producer; the rest goes to another, or is RELEASED where there is none."""
-        address = consumer.address
+        address = consumer.source
         if address is None:
             return
         del address.consumers[consumer]
         address.free -= consumer.credit
         address.window -= consumer.window
         self._tell(address, address.policy.remove, consumer)
-        consumer.address = None
+        consumer.source = None
         for delivery in list(consumer.unsettled.values()):
             if not delivery.was_sent() and delivery.can_be_resent():
                 delivery.recall()
@@ -153,7 +153,7 @@ class Router:
     def set_capacity(self, consumer: Consumer, capacity: float) -> None:
         """A consumer's capacity is another from now on."""
         consumer.capacity = capacity
-        address = consumer.address
+        address = consumer.source
         if address is not None and address.capacity_changed is not None:
             self._tell(address, address.capacity_changed, consumer)
 
@@ -169,7 +169,7 @@ class Router:
             return self.holding.hold(delivery, address.held)
         try:
             consumer = address.select(delivery)
-            if consumer not in address.consumers and consumer is not None:
+            if consumer is not None and consumer.source is not address:
                 raise PolicyError(f"it selected {consumer!r}, which is no consumer of the address")
         except Malformed as error:
             return self.holding.refuse(delivery, error)
@@ -179,27 +179,27 @@ class Router:
             if address.consumers and not self.stopping:
                 return self.holding.hold(delivery, address.held)
             return self.holding.turn_away(delivery, RELEASED)
-        if consumer.credit <= 0 or consumer.queue:
-            return self.holding.hold(delivery, consumer.queue)
+        credit = consumer.credit
+        if credit <= 0 or consumer.queue:
+            return self.holding.hold_for(consumer, delivery)
+        consumer.credit = credit - 1
+        address.free -= 1
         producer = delivery.producer
         if producer is not None:
-            producer.credit -= 1
-            if producer.credit <= self._low and not producer.hungry:
+            producer.credit = credit = producer.credit - 1
+            if credit <= self._low and not producer.hungry:
                 self.make_hungry(producer)
-        consumer.credit -= 1
-        address.free -= 1
         delivery.consumer = consumer
+        delivery.sent_at = self.now
         if not delivery.presettled:
             consumer.in_flight += 1
-            if address.settled is not None:
-                delivery.sent_at = self.now
         sent = address.sent
         if sent is not None:
             try:
                 sent(consumer, delivery)
             except Exception as error:
                 self._policy_failed(address, error)
-        if delivery.presettled and consumer.withheld:
+        if consumer.withheld and delivery.presettled:
             self._use_withheld(consumer)
         consumer.send(delivery)
         return True
@@ -225,7 +225,7 @@ class Router:
         """
         try:
             consumer = address.select(delivery)
-            if consumer not in address.consumers and consumer is not None:
+            if consumer is not None and consumer.source is not address:
                 raise PolicyError(f"it selected {consumer!r}, which is no consumer of the address")
             return consumer
         except Malformed:
@@ -242,33 +242,36 @@ class Router:
         consumer.credit -= 1
         address.free -= 1
         delivery.consumer = consumer
+        delivery.sent_at = self.now
         if not delivery.presettled:
             consumer.in_flight += 1
-            if address.settled is not None:
-                delivery.sent_at = self.now
         sent = address.sent
         if sent is not None:
             try:
                 sent(consumer, delivery)
             except Exception as error:
                 self._policy_failed(address, error)
-        if delivery.presettled and consumer.withheld:
+        if consumer.withheld and delivery.presettled:
             self._use_withheld(consumer)
         consumer.send(delivery)
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
-        """A delivery in flight is over for its consumer."""
-        consumer = delivery.consumer
+        """A delivery is over for the consumer it was sent to."""
+        consumer: Any = delivery.consumer
         address = delivery.destination
-        consumer.in_flight -= 1  # type: ignore[union-attr]  # in flight means that it has one
+        if delivery.presettled:  # a long one, on its way still, and its consumer has had enough
+            self.counters["dropped"] += 1
+            delivery.finish(SETTLED)
+            return
+        consumer.in_flight -= 1
         settled = address.settled
         if settled is not None:
             try:
-                settled(consumer, delivery, outcome.state, self.now - delivery.sent_at)  # type: ignore[arg-type]
+                settled(consumer, delivery, outcome.state, self.now - delivery.sent_at)
             except Exception as error:
                 self._policy_failed(address, error)
-        if consumer.withheld:  # type: ignore[union-attr]
-            self._use_withheld(consumer)  # type: ignore[arg-type]
+        if consumer.withheld:
+            self._use_withheld(consumer)
         if address.held:
             self.holding.something_changed(address)
         if outcome.asks_for_another:
@@ -302,7 +305,7 @@ class Router:
         usable = 0 if consumer.suspended else flow.usable(granted, consumer.in_flight, self.limits.max_in_flight)
         consumer.withheld = granted - usable
         delta = usable - consumer.credit
-        address = consumer.address
+        address = consumer.source
         if address is None:
             return
         window = granted + consumer.in_flight
@@ -316,10 +319,10 @@ class Router:
             self._tell(address, address.credit_changed, consumer, delta)
         if delta > 0:
             self.holding.credit_came(consumer, address)
-            if address.starved:
-                for producer in address.starved:
+            if address.wanting:
+                for producer in address.wanting:
                     self.make_hungry(producer)
-                address.starved.clear()
+                address.wanting.clear()
 
     def _use_withheld(self, consumer: Consumer) -> None:
         self.credit(consumer, consumer.credit + consumer.withheld)
@@ -352,7 +355,7 @@ class Router:
             self._hungry.append(producer)
 
     def _feed(self, producer: Producer) -> None:
-        address = producer.address
+        address = producer.target
         limits = self.limits
         if producer.credit < 0:
             producer.overdrawn()
@@ -369,8 +372,8 @@ class Router:
         if granted:
             producer.credit += granted
             producer.grant(granted)
-        elif address is not None and producer.credit == 0:
-            address.starved[producer] = None
+        if address is not None and (granted or not producer.credit) and target < limits.link_capacity:
+            address.wanting[producer] = None
 
     def _take_credit_back(self, address: Address) -> None:
         for producer in address.producers:

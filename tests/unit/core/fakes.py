@@ -164,14 +164,20 @@ class FakeProducer(Producer):
     # -- what it does ------------------------------------------------------------------------------
 
     def sends(self, presettled: bool = False, **fields: object) -> Message:
+        """It sends a message."""
+        assert self.may_send > 0, "a message without credit"
+        return self.sends_anyway(presettled, **fields)
+
+    def sends_anyway(self, presettled: bool = False, **fields: object) -> Message:
         """It sends a message, whether it has credit or not."""
+        assert not self.gone
         self.sent += 1
         router = self.stage.router
-        message = Message(self, self.address, presettled, router.now, fields)
+        message = Message(self, self.target, presettled, router.now, fields)
         if not presettled:
             self.unsettled[message] = message
         self.stage.messages.append(message)
-        left = router.route_by_name(message) if self.address is None else router.route(message)
+        left = router.route_by_name(message) if self.target is None else router.route(message)
         assert left is not message.is_held
         return message
 

@@ -169,7 +169,7 @@ TOKENS = st.lists(st.sampled_from(["a", "b", "*", "#"]), min_size=1, max_size=4)
 
 @given(
     patterns=st.lists(TOKENS, max_size=8, unique_by=tuple),
-    address=st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=5),
+    address=st.lists(st.sampled_from(["a", "b", "c", "*", "#"]), min_size=1, max_size=5),
 )
 def test_the_best_of_all_ways_to_match_is_found(patterns: list[list[str]], address: list[str]) -> None:
     ways = {way: ".".join(each) for each in patterns for way in derivations(each, address)}
@@ -183,6 +183,8 @@ def test_a_wildcard_in_an_address_is_a_character_like_any_other() -> None:
     assert found("#.b", "#.c") == "default"
     assert found("x.#", "x.#.y") == "default"
     assert found("x.*", "x.*.y") == "default"
+    assert found("#", "*", "#") == "*"
+    assert found("#.b", "#.b", "*.b") == "*.b"
 
 
 def test_looking_up_a_long_address_in_hostile_patterns_ends_soon() -> None:

@@ -207,7 +207,8 @@ def test_who_sends_more_than_it_may_is_ended() -> None:
     sent = producer.sends_many(2)
     stage.turn()
     assert not producer.ended
-    sent += producer.sends_many(producer.may_send + 1)
+    sent += producer.sends_many(producer.may_send)
+    sent.append(producer.sends_anyway())
     stage.turn()
     assert producer.ended
     assert all(message.over for message in sent)
@@ -217,7 +218,8 @@ def test_who_sends_ahead_of_held_messages_more_than_it_may_is_ended_once_it_matt
     stage = Stage(link_capacity=2)
     consumer = stage.consumer("q")
     producer = stage.producer("q")
-    producer.sends_many(producer.may_send + 1)
+    producer.sends_many(producer.may_send)
+    producer.sends_anyway()
     consumer.grants(3)
     assert producer.ended
 
@@ -283,6 +285,17 @@ def test_a_consumer_that_comes_back_finds_the_producer_ready(answered: str) -> N
     assert 5 <= producer.may_send == producer.credit
     producer.sends_many(5)
     assert len(consumer.got) == 5
+
+
+def test_a_producer_that_never_answers_a_drain_is_fed_again() -> None:
+    stage = Stage()
+    producer = stage.producer("q")
+    stage.consumer("q", 1).leaves()
+    assert producer.drains_asked == 1
+    stage.consumer("q", 100)
+    producer.sends()
+    stage.turn()
+    assert producer.may_send == 99
 
 
 def test_credit_that_is_given_back_unasked_is_granted_again() -> None:
@@ -386,8 +399,10 @@ def test_a_consumer_has_at_most_so_many_in_flight_whatever_it_grants() -> None:
 def test_pre_settled_deliveries_do_not_count_as_in_flight() -> None:
     stage = Stage(max_in_flight=3)
     consumer = stage.consumer("q", credit=100)
-    stage.producer("q").sends_many(11, presettled=True)
-    assert len(consumer.got) == 11
+    producer = stage.producer("q")
+    while len(consumer.got) < 11:
+        producer.sends(presettled=True)
+        stage.turn()
     assert consumer.in_flight == 0
     assert consumer.credit + consumer.withheld == 89
 

@@ -37,10 +37,10 @@ def test_what_is_held_goes_in_the_order_it_came_whoever_sent_it(factory: object)
 def test_a_new_message_does_not_overtake_those_that_are_held(factory: object) -> None:
     stage = Stage(factory)
     consumer = stage.consumer("q")
-    one, two = stage.producer("q"), stage.producer("q")
+    one, two, anonymous = stage.producer("q"), stage.producer("q"), stage.producer(None)
     first, second = one.sends(), two.sends()
     consumer.sets_credit(3)
-    third = stage.producer(None).sends(to="q")
+    third = anonymous.sends(to="q")
     stage.turn()
     assert consumer.got == [first, second, third]
 
@@ -119,10 +119,10 @@ def test_others_pass_a_message_that_waits_for_one_consumer() -> None:
 
 def test_a_message_does_not_overtake_those_that_wait_for_the_same_consumer() -> None:
     stage, a, _b = sticky()
-    producer = stage.producer("q")
-    first, second = producer.sends(group_id="a"), producer.sends(group_id="a")
+    one, two = stage.producer("q"), stage.producer("q")
+    first, second = one.sends(group_id="a"), one.sends(group_id="a")
     a.sets_credit(3)
-    third = stage.producer("q").sends(group_id="a")
+    third = two.sends(group_id="a")
     stage.turn()
     assert a.got == [first, second, third]
 
@@ -293,6 +293,17 @@ def test_what_waited_for_a_consumer_that_leaves_is_offered_although_others_are_d
     assert b.got == sent
 
 
+def test_an_adopted_message_passes_a_declined_one_of_another_producer() -> None:
+    stage = Stage(Choosy)
+    consumer = stage.consumer("q", credit=9)
+    declined = stage.producer("q").sends(subject="x")
+    message = Message(stage.producer("q"), stage.address(), True, 0.0, {})
+    stage.router.holding.adopt(message)
+    stage.turn()
+    assert declined.is_held
+    assert consumer.got == [message]
+
+
 # -- time to live ----------------------------------------------------------------------------------
 
 
@@ -431,8 +442,10 @@ def test_what_is_remembered_of_deadlines_is_bounded_by_what_is_held() -> None:
     consumer = stage.consumer("q")
     producer = stage.producer("q")
     for _ in range(1_000):
-        producer.sends(ttl=3_600_000)
+        message = producer.sends(ttl=3_600_000)
+        assert message.is_held
         consumer.grants(1)
+        consumer.settles(message, ACCEPTED)
     assert len(stage.router.holding._expiry._heap) < 200
 
 

@@ -136,13 +136,13 @@ class RouterMachine(RuleBasedStateMachine):
     def _sends(self, producer: FakeProducer, kept: bool, presettled: bool, fields: dict[str, object]) -> None:
         router = self.router
         producer.sent += 1
-        message = Message(producer, producer.address, presettled, router.now, fields)
+        message = Message(producer, producer.target, presettled, router.now, fields)
         message.kept = kept
         self._came(self.books.setdefault(message, Book(message)))
         if not presettled:
             producer.unsettled[message] = message
         self.stage.messages.append(message)
-        left = router.route(message) if producer.address is not None else router.route_by_name(message)
+        left = router.route(message) if producer.target is not None else router.route_by_name(message)
         assert left is not message.is_held
 
     def _came(self, book: Book) -> None:
@@ -261,9 +261,9 @@ class RouterMachine(RuleBasedStateMachine):
 
     def _check_fed(self, producer: FakeProducer) -> None:
         """Where consumers have credit, so has every producer; and who has none is remembered for when they do."""
-        address = producer.address
+        address = producer.target
         if address is not None:
-            assert producer.credit > 0 or producer in address.starved
+            assert producer.credit > 0 or producer in address.wanting
         throttled = len(producer.unsettled) + producer.credit >= self.limits.max_unsettled
         if not self.router.stopping and not throttled and (address is None or address.free > 0):
             assert producer.credit > 0
@@ -325,6 +325,7 @@ class RouterMachine(RuleBasedStateMachine):
     def the_free_credit_of_an_address_is_that_of_its_consumers(self) -> None:
         for address in self.router.addresses.values():
             assert address.producers or address.consumers
+            assert address.wanting.keys() <= address.producers.keys()
             assert address.free == sum(consumer.credit for consumer in address.consumers)
             assert address.window == sum(consumer.window for consumer in address.consumers)
 

@@ -151,6 +151,19 @@ def test_a_message_is_counted_against_its_producers_credit_once_however_often_it
     assert producer.credit == producer.may_send
 
 
+def test_a_released_message_that_waits_does_not_count_against_its_producers_credit() -> None:
+    stage = Stage()
+    one, two = stage.consumer("q", credit=9), stage.consumer("q", credit=0)
+    producer = stage.producer("q")
+    for _ in range(2):
+        one.settles(producer.sends(), RELEASED)
+        stage.turn()
+        assert producer.credit == producer.may_send
+    producer.settles(next(iter(stage.address().returned)))  # type: ignore[arg-type]
+    two.leaves()
+    assert producer.credit == producer.may_send
+
+
 # -- delivery-failed -------------------------------------------------------------------------------
 
 
@@ -161,6 +174,16 @@ def test_delivery_failed_stays_set_when_nobody_else_wants_it() -> None:
     one.settles(message, FAILED_NOT_HERE)
     two.settles(message, RELEASED)
     assert said(message) == ("modified", True)
+
+
+def test_what_the_last_consumer_says_is_told_as_it_is_if_it_says_delivery_failed_too() -> None:
+    stage = Stage()
+    one, two = stage.consumer("q", credit=9), stage.consumer("q", credit=9)
+    message = stage.producer("q").sends()
+    one.settles(message, FAILED_NOT_HERE)
+    last = Outcome("modified", delivery_failed=True, undeliverable_here=True, origin="its annotations")
+    two.settles(message, last)
+    assert message.outcome is last
 
 
 def test_delivery_failed_stays_set_when_another_modifies_without() -> None:
@@ -288,7 +311,8 @@ def test_a_failure_before_stays_where_the_next_consumer_is_lost_unsent() -> None
 def test_all_of_a_lost_consumers_deliveries_end() -> None:
     stage = Stage()
     lost = stage.consumer("q", credit=5)
-    sent = stage.producer("q").sends_many(8)
+    one, two = stage.producer("q"), stage.producer("q")
+    sent = one.sends_many(5) + two.sends_many(3)
     lost.leaves()
     assert [state(message) for message in sent] == ["modified"] * 5 + ["released"] * 3
 
@@ -457,12 +481,14 @@ def test_a_stopped_router_grants_nothing_more() -> None:
 
 def test_what_is_released_while_stopping_is_told_at_once_and_not_held() -> None:
     stage = Stage()
-    consumer, other = stage.consumer("q", credit=2), stage.consumer("q", credit=0)
-    released, lost = stage.producer("q").sends_many(2)
+    consumer, other = stage.consumer("q", credit=3), stage.consumer("q", credit=0)
+    released, not_here, lost = stage.producer("q").sends_many(3)
     stage.router.stop()
     consumer.settles(released, RELEASED)
+    consumer.settles(not_here, NOT_HERE)
     consumer.leaves(seen=False)
     assert released.outcome is RELEASED
+    assert not_here.outcome is NOT_HERE
     assert lost.outcome is RELEASED
     assert other.got == []
 
