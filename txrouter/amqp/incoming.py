@@ -110,8 +110,9 @@ class IncomingLink(Producer):
         delivery = self.unsettled.get(pointer)
         if delivery is None:
             if self.head is not None:
-                self.arrivals.setdefault(pointer, self.connection.router.now)
-                if len(self.arrivals) > self.credit:
+                arrivals = self.arrivals
+                arrivals.setdefault(pointer, self.connection.router.now)
+                if len(arrivals) > self.credit:
                     self.connection.turn.resume(self)  # to be ended, where that disturbs nobody
             return
         assert isinstance(delivery, IncomingDelivery)

@@ -118,9 +118,10 @@ class OutgoingLink(Consumer):
     def _is_late(self, delivery: IncomingDelivery, count: int) -> bool:
         """It waited behind others, unread: has its time to live run out? It is in the buffer. Most say nothing of one,
         which the first bytes tell: there is no header, or it is an empty list."""
-        start = FILLED[: min(count, HEADER)]
-        if start[:3] != b"\x00\x53\x70" or start[3:4] == b"\x45":
+        start = FILLED[:4]
+        if start[:3] != b"\x00\x53\x70" or start[3:] == b"\x45":
             return False
+        start = FILLED[: min(count, HEADER)]
         router = self.connection.router
         try:
             ttl = sections.field(start, "ttl", count <= HEADER)

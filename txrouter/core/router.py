@@ -272,7 +272,7 @@ class Router:
                 self._policy_failed(address, error)
         if consumer.withheld:
             self._use_withheld(consumer)
-        if address.held:
+        if address.held and not address.changed:
             self.holding.something_changed(address)
         if outcome.asks_for_another:
             self.holding.released(delivery, outcome)
