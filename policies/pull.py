@@ -9,8 +9,8 @@ there is without knowing the jobs; with more credit it is "least outstanding" or
 Consumers with credit stand in queues, one for each number in flight, and the first of the lowest queue is chosen. Every
 send and settlement moves a consumer from one queue to the end of another. The queues are doubly linked rings, which
 Python changes in half the time of an OrderedDict; a heap holds the numbers of the queues that may not be empty.
-Choosing and moving so cost the same for two consumers and for 10,000. One that has settled something is moved only
-before the next move or choice: settlements come many at a time.
+Choosing and moving so cost the same for two consumers and for 10,000. One that has settled something is moved
+only when something else happens: its settlements come many at a time.
 """
 
 from __future__ import annotations
@@ -59,51 +59,51 @@ class _Queue(_Place):
 class Pull:
     """See the module."""
 
-    __slots__ = ("_latest", "_levels", "_only", "_places", "_queues", "_settled")
+    __slots__ = ("_consumers", "_levels", "_only", "_queues", "_unmoved")
 
     def __init__(self) -> None:
-        self._places: dict[IConsumer, _Place] = {}
+        self._consumers: dict[IConsumer, None] = {}
         self._only: IConsumer | None = None
         """The only one there is: it needs no place."""
         self._queues: list[_Queue] = []
         """By how many are in flight."""
         self._levels: list[int] = []
         """A heap of the indices of all queues that are not empty, and of some that no longer are."""
-        self._settled: dict[IConsumer, None] = {}
-        """Those that have settled something since they were put where they are, the latest last."""
-        self._latest: IConsumer | None = None
-        """The last of these."""
+        self._unmoved: IConsumer | None = None
+        """The one that has just settled something, and is still where it was before."""
 
     def add(self, consumer: IConsumer) -> None:
         """It waits, if it has credit."""
-        self._places[consumer] = _Place(consumer)
+        self._consumers[consumer] = None
+        consumer.place = _Place(consumer)
         self._recount()
         self._move(consumer)
 
     def remove(self, consumer: IConsumer) -> None:
         """It waits no longer."""
-        place = self._places.pop(consumer)
+        del self._consumers[consumer]
+        place = consumer.place
         place.before.after = place.after
         place.after.before = place.before
-        self._settled.pop(consumer, None)
-        self._latest = None
+        if consumer is self._unmoved:
+            self._unmoved = None
         self._recount()
 
     def _recount(self) -> None:
         """One alone is chosen without a queue, and moved into one when another comes."""
         only, self._only = self._only, None
-        if only is not None and only in self._places:
+        if only in self._consumers:
             self._move(only)
-        if len(self._places) == 1:
-            (self._only,) = self._places
+        if len(self._consumers) == 1:
+            (self._only,) = self._consumers
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
         """The first of the lowest queue."""
         only = self._only
         if only is not None:
             return only if only.credit > 0 else None
-        if self._settled:
-            self._move_settled()
+        if self._unmoved is not None:
+            self._catch_up()
         levels = self._levels
         while levels:
             queue = self._queues[levels[0]]
@@ -118,9 +118,9 @@ class Pull:
         """Put it at the end of the queue where it belongs now, wherever it was. This runs for every message."""
         if consumer is self._only:
             return
-        if self._settled:
-            self._move_settled()
-        place = self._places[consumer]
+        if self._unmoved is not None:
+            self._catch_up()
+        place = consumer.place
         before = place.before
         after = place.after
         before.after = after
@@ -152,28 +152,27 @@ class Pull:
     sent = _move
 
     def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
-        """One less in flight. It is moved before anything else is done, but not yet: many are settled at a time."""
-        if consumer is not self._latest:
-            self._settled.pop(consumer, None)
-            self._settled[consumer] = None
-            self._latest = consumer
+        """One less in flight. It is moved when it has settled all that it settles now."""
+        if consumer is not self._unmoved:
+            self._catch_up()
+            self._unmoved = consumer
 
-    def _move_settled(self) -> None:
-        settled, self._settled, self._latest = self._settled, {}, None
-        for consumer in settled:
-            self._move(consumer)
+    def _catch_up(self) -> None:
+        unmoved, self._unmoved = self._unmoved, None
+        if unmoved is not None:
+            self._move(unmoved)
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         """It begins or ceases to wait. Other changes of its credit make no difference."""
-        place = self._places[consumer]
+        place = consumer.place
         if (consumer.credit > 0) is (place.after is place):
             self._move(consumer)
 
     def describe(self) -> dict[str, object]:
         """How many consumers have credit, by what they have in flight, and who is next."""
-        if self._settled:
-            self._move_settled()
-        waiting = Counter(consumer.in_flight for consumer in self._places if consumer.credit > 0)
+        if self._unmoved is not None:
+            self._catch_up()
+        waiting = Counter(consumer.in_flight for consumer in self._consumers if consumer.credit > 0)
         first = self._only or (self._queues[min(waiting)].after.consumer if waiting else None)
         return {
             "next": first.id if first is not None and waiting else None,

@@ -35,7 +35,8 @@ class IProducer(Interface):
 
 
 class IConsumer(Interface):
-    """A client that receives: an outgoing link; one instance of a service. Read-only; the router keeps the numbers."""
+    """A client that receives: an outgoing link; one instance of a service. Read-only, but for `place`; the router keeps
+    the numbers."""
 
     id = Attribute("str: unique in this router for the life of the link.")
     container = Attribute("str: the container id its connection gave in Open.")
@@ -47,6 +48,9 @@ class IConsumer(Interface):
         "float: how much it takes relative to others, above 0; 1.0 if it does not say and nothing is configured."
     )
     cost = Attribute("int: what it costs to reach it: 0 for a consumer attached to this router.")
+    place = Attribute(
+        "The policy's own: whatever it keeps of this consumer, to find it without a look-up. None when it is added."
+    )
 
 
 class IDelivery(Interface):

@@ -80,6 +80,7 @@ class FakeConsumer:
     capacity: float = 1.0
     cost: int = 0
     waiting: int = 0
+    place: Any = None
 
 
 @implementer(IDelivery)

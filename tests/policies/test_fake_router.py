@@ -70,7 +70,7 @@ class Waiting(Pull):
     """Everything waits for whoever came first."""
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
-        return next(iter(self._places), None)
+        return next(iter(self._consumers), None)
 
 
 class Alike(RuleBasedStateMachine):
@@ -119,7 +119,7 @@ class Alike(RuleBasedStateMachine):
     @rule(presettled=st.booleans())
     def message_arrives(self, presettled: bool) -> None:
         if self.pairs:  # without a consumer it is turned away
-            self.stage.producer().sends(presettled)
+            self.stage.producer().sends_anyway(presettled)
             self.fake.send(FakeDelivery(presettled=presettled))
 
     @rule(consumer=consumers, index=st.integers(0, 9), outcome=st.sampled_from(OUTCOMES))

@@ -76,6 +76,7 @@ class Consumer:
         "credit",
         "id",
         "in_flight",
+        "place",
         "properties",
         "queue",
         "source",
@@ -101,6 +102,7 @@ class Consumer:
         """Its credit and what it had in flight, when it last gave credit."""
         self.suspended = False
         self.in_flight = 0
+        self.place: Any = None
         self.queue: OrderedDict[Delivery, None] | None = None
         """What waits for it and no other; made when it is first needed."""
         self.unsettled: dict[Hashable, Delivery] = {}
