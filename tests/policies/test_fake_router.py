@@ -118,8 +118,9 @@ class Alike(RuleBasedStateMachine):
 
     @rule(presettled=st.booleans())
     def message_arrives(self, presettled: bool) -> None:
-        if self.pairs:  # without a consumer it is turned away
-            self.stage.producer().sends_anyway(presettled)
+        producer = self.stage.producer()
+        if producer.may_send:
+            producer.sends(presettled)
             self.fake.send(FakeDelivery(presettled=presettled))
 
     @rule(consumer=consumers, index=st.integers(0, 9), outcome=st.sampled_from(OUTCOMES))
