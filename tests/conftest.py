@@ -6,6 +6,7 @@ pytest-twisted lets all of this pass; trial would not.
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 reactor: Any = installed_reactor
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and so would be what the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A connection that a test has closed is gone within a few turns of the reactor; one still open after this many is left.
 _GRACE_TURNS = 20
