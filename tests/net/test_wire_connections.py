@@ -62,7 +62,7 @@ async def test_the_router_says_what_it_bears(router: RunningRouter) -> None:
     raw = await (await router.dial(RawClient())).greeted()
     (opened,) = raw.heard(frames.OPEN)
     _container, _host, max_frame, channel_max, idle_timeout, *_ = opened.fields
-    assert (max_frame, channel_max, idle_timeout) == (65_536, 63, 8_000)
+    assert (max_frame, channel_max, idle_timeout) == (32_768, 63, 8_000)
 
 
 @pytest.mark.parametrize("sasl", [False, True])

@@ -300,8 +300,8 @@ def test_an_error_is_its_problems_one_on_each_line(registry: Registry) -> None:
         ({"limits": {"max_sessions": 32_769}}, "limits.max_sessions: must be at most 32768"),
         ({"limits": {"link_capacity": 2.5}}, "limits.link_capacity: must be a whole number"),
         (
-            {"limits": {"session_window": 65_536}},
-            "limits: session_window must be at least twice max_frame_size (65536)",
+            {"limits": {"session_window": 32_768}},
+            "limits: session_window must be at least twice max_frame_size (32768)",
         ),
         ({"limits": Limits(max_links=0)}, "limits.max_links: must be at least 1"),
     ],

@@ -30,9 +30,9 @@ class Limits:
     """The most sessions of one connection."""
     max_links: int = 256
     """The most links of one session."""
-    max_frame_size: int = 65_536
+    max_frame_size: int = 32_768
     """The largest frame accepted."""
-    session_window: int = 8 << 20
+    session_window: int = 4 << 20
     """The most bytes a session may send ahead of what the router has forwarded."""
     handshake_timeout: float = 10.0
     """From the connection's first moment to its Open."""
