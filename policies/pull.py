@@ -32,7 +32,7 @@ from txrouter.interfaces import (
     IDistributionPolicyFactory,
 )
 
-__all__ = ["Options", "Pull", "factory"]
+__all__ = ["Options", "Pull", "balanced", "factory"]
 
 
 class _Place:
@@ -187,12 +187,15 @@ class Options:
 
 @implementer(IDistributionPolicyFactory)
 class _Factory:
-    name = "pull"
-    summary = "the consumer with the fewest messages in flight, of those with credit"
     options = Options
+
+    def __init__(self, name: str, summary: str) -> None:
+        self.name = name
+        self.summary = summary
 
     def build(self, options: Any, random: object) -> IDistributionPolicy:
         return Pull()
 
 
-factory = _Factory()
+factory = _Factory("pull", "the consumer with the fewest messages in flight, of those with credit")
+balanced = _Factory("balanced", "another name for pull, for configs made for other routers")

@@ -109,6 +109,8 @@ class Address(_Table):
     """The name of a policy, or `package.module:factory`."""
     options: PolicyOptions = Field(default_factory=dict, validate_default=True)
     """The policy's options: an instance of its options dataclass."""
+    priority: bool = False
+    """Whether what is held leaves by the priority in its header; or in the order it came."""
 
     _factory: IDistributionPolicyFactory = PrivateAttr()
 
@@ -133,7 +135,7 @@ class Address(_Table):
         self._factory = (context or Context.new()).registry.factory(self.distribution)
 
     def _add_to(self, table: AddressTable) -> None:
-        distribution = Distribution(self._factory, self.options)
+        distribution = Distribution(self._factory, self.options, self.priority)
         if self.pattern is not None:
             table.add_pattern(self.pattern, distribution)
         elif self.prefix is not None:

@@ -20,7 +20,7 @@ from twisted.internet.endpoints import serverFromString
 from zope.interface.verify import verifyObject
 
 from txrouter.core.addresses import AddressTable, Distribution
-from txrouter.interfaces import IDistributionPolicy, IDistributionPolicyFactory
+from txrouter.interfaces import IDistributionPolicy, IDistributionPolicyFactory, IMulticast
 from txrouter.registry import Registry
 
 __all__ = ["UNDECIDED", "Context", "PolicyName", "PolicyOptions", "check_endpoint", "path_of", "sentence", "unknown"]
@@ -106,7 +106,8 @@ def _validated(kind: Any, given: object) -> object:
 def _try_to_build(factory: IDistributionPolicyFactory, options: object) -> None:
     """:raise ValueError: no policy comes of these options."""
     try:
-        verifyObject(IDistributionPolicy, factory.build(options, random.Random(0)))
+        built = factory.build(options, random.Random(0))
+        verifyObject(IMulticast if IMulticast.providedBy(built) else IDistributionPolicy, built)
     except ValueError:
         raise
     except Exception as error:
@@ -151,6 +152,7 @@ _SENTENCES = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be below {lt}",
     "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
 }
 
 

@@ -18,11 +18,14 @@ __all__ = [
     "IDelivery",
     "IDeliveryWatcher",
     "IDescribed",
+    "IDistribution",
     "IDistributionPolicy",
     "IDistributionPolicyFactory",
+    "IMulticast",
     "IProducer",
     "ISendWatcher",
     "ISettlementWatcher",
+    "IUnavailable",
 ]
 
 
@@ -79,8 +82,12 @@ class IDelivery(Interface):
         """An entry of the message's application-properties section, or None where there is none of that name."""
 
 
-class IDistributionPolicy(Interface):
-    """Decides which consumer of one address gets each message. One instance per address."""
+class IDistribution(Interface):
+    """Says who gets the messages of one address: an IDistributionPolicy, or an IMulticast. One instance per address."""
+
+
+class IDistributionPolicy(IDistribution):
+    """Decides which consumer of one address gets each message."""
 
     def add(consumer: IConsumer) -> None:
         """A consumer attached. It may have credit already."""
@@ -97,6 +104,20 @@ class IDistributionPolicy(Interface):
         The choice is not always carried out: a consumer that has released this very delivery before is passed over.
         What was really sent is told to an `IDeliveryWatcher`. A policy that raises, or returns what is no consumer of
         its address, is counted and logged, and the first consumer with credit is used instead.
+        """
+
+
+class IMulticast(IDistribution):
+    """Every consumer of the address gets a copy of each message. The router makes the copies; there is nothing to
+    decide but what becomes of a consumer that has no credit for its copy."""
+
+    block_seconds = Attribute("float: how long a message waits for such a consumer where it is to be waited for.")
+
+    def when_full(presettled: bool) -> str:
+        """What becomes of a message, pre-settled or not, for such a consumer.
+
+        :return: `block`: all wait for it, up to `block_seconds`, and after that it goes without until it gives credit.
+            `drop`: it goes without. `detach`: it goes without, and its link is ended.
         """
 
 
@@ -154,10 +175,14 @@ class IDistributionPolicyFactory(Interface):
     summary = Attribute("str: one line for people.")
     options = Attribute("type: a dataclass; a config's option table is validated against its fields and their types.")
 
-    def build(options: object, random: object) -> IDistributionPolicy:
-        """A new policy.
+    def build(options: object, random: object) -> IDistribution:
+        """A new policy, or an IMulticast.
 
         :param options: an instance of `self.options`.
         :param random: a `random.Random`, seeded by the router: the only source of chance it may use.
         :raise ValueError: the options contradict each other; the message says how.
         """
+
+
+class IUnavailable(IDistributionPolicyFactory):
+    """A factory whose addresses nobody may attach to, or send to. What it builds is never used."""

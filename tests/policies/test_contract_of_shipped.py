@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from txrouter.policies import pull, round_robin, weighted
+from txrouter.policies import closest, pull, round_robin, weighted
 from txrouter.testing import PolicyContract
 
 
@@ -15,6 +15,10 @@ class RoundRobinContract(PolicyContract):
 
 class PullContract(PolicyContract):
     factory = pull.factory
+
+
+class ClosestContract(PolicyContract):
+    factory = closest.factory
 
 
 class WeightedContract(PolicyContract):
@@ -34,10 +38,11 @@ class WeightedByConfigContract(PolicyContract):
 
 TestRoundRobin = RoundRobinContract.TestCase
 TestPull = PullContract.TestCase
+TestClosest = ClosestContract.TestCase
 TestWeighted = WeightedContract.TestCase
 TestWeightedByCredit = WeightedByCreditContract.TestCase
 TestWeightedByConfig = WeightedByConfigContract.TestCase
 
 few = settings(TestPull.settings, max_examples=50)
-TestRoundRobin.settings = TestPull.settings = few
+TestRoundRobin.settings = TestPull.settings = TestClosest.settings = few
 TestWeighted.settings = TestWeightedByCredit.settings = TestWeightedByConfig.settings = few

@@ -6,7 +6,7 @@ import random
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -43,9 +43,8 @@ class Bench:
     """Consumers in numbers, and the calls that a router makes for a message; nothing else, which would count too."""
 
     def __init__(self, factory: IDistributionPolicyFactory, credits: list[int]) -> None:
-        self.policy: Any = factory.build(factory.options(), random.Random(1))
-        assert ISendWatcher.providedBy(self.policy)
-        assert ICreditWatcher.providedBy(self.policy)
+        self.policy = cast(Any, factory.build(factory.options(), random.Random(1)))
+        assert all(facet.providedBy(self.policy) for facet in (ISendWatcher, ICreditWatcher))
         self.consumers = [FakeConsumer(str(number), credit) for number, credit in enumerate(credits)]
         for consumer in self.consumers:
             self.policy.add(consumer)

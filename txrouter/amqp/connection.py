@@ -40,8 +40,10 @@ from txrouter.amqp.engine import (
 )
 from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.lifecycle import Lifecycle
+from txrouter.amqp.multicast import give_up_on_slow
 from txrouter.amqp.outcomes import heard
-from txrouter.amqp.outgoing import OUTGOING_HIGH, OutgoingLink
+from txrouter.amqp.outgoing import OutgoingLink
+from txrouter.amqp.sizes import OUTGOING_HIGH
 from txrouter.core.outcomes import ACCEPTED
 
 if TYPE_CHECKING:
@@ -213,7 +215,7 @@ class Connection:
         elif link.__class__ is IncomingLink:
             given_back = link_drained(link.pn)
             if given_back > 0:
-                self.router.drained(link, given_back)
+                self.router.feeding.drained(link, given_back)
 
     # -- bytes out ---------------------------------------------------------------------------------
 
@@ -330,6 +332,8 @@ class Connection:
             self.router.counters["handshake_timeouts"] += 1
             self._wire.abort()
             return
+        for link in list(self.waiters):
+            give_up_on_slow(link, now)
         if now >= self._tick_at:
             self.tick(now)
 

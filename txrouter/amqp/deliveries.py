@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from txrouter.amqp import sections
@@ -11,7 +11,6 @@ from txrouter.amqp.engine import (
     CHUNK,
     FILLED,
     STATE_ACCEPTED,
-    delivery_abort,
     delivery_partial,
     delivery_pending,
     delivery_settle,
@@ -19,7 +18,8 @@ from txrouter.amqp.engine import (
     link_current,
     link_recv,
 )
-from txrouter.amqp.outcomes import say
+from txrouter.amqp.multicast import send_copies
+from txrouter.amqp.outcomes import kept, say
 from txrouter.core.deliveries import Delivery
 from txrouter.core.links import Address
 from txrouter.core.outcomes import ACCEPTED, Outcome
@@ -56,6 +56,7 @@ class IncomingDelivery(Delivery):
         self.sent_at = 0.0
         self.shelf = None
         self.history = None
+        self.copies = None
         self.pn = pn
         self.out: Any = None
         self.prefix: bytes | None = None
@@ -177,16 +178,24 @@ class IncomingDelivery(Delivery):
 
     def recall(self) -> None:
         """Let go of the consumer's side; a half-sent message is aborted."""
-        consumer = self.consumer
-        out = self.out
-        if out is None or consumer is None:
-            return
-        consumer.unsettled.pop(out, None)
-        self.out = None
-        if consumer.streaming is self:
-            delivery_abort(out)
-            consumer.streaming = None
-            consumer.aborted()
-        else:
-            delivery_settle(out)
-        consumer.connection.mark()
+        out, self.out = self.out, None
+        if out is not None and self.consumer is not None:
+            self.consumer.recall(self, out)
+
+    # -- as the original of copies -----------------------------------------------------------------
+
+    def send_copies(self, consumers: Sequence[OutgoingLink]) -> bool:  # type: ignore[override]
+        """As Delivery says."""
+        return send_copies(self, consumers)
+
+    def keep(self, outcome: Outcome) -> Outcome:
+        """What its consumer said is put on the producer's side as far as it is more than a state."""
+        if outcome.origin is None or self.pn is None:
+            return outcome
+        return kept(outcome, self.pn)
+
+    def tell(self, outcome: Outcome) -> None:
+        """As Delivery says."""
+        if self.pn is not None and self.producer is not None:
+            say(outcome, self.pn)
+            self.producer.connection.mark()

@@ -300,6 +300,12 @@ def update_modified(delivery: Any, failed: bool, undeliverable: bool) -> None:
 
 def copy_state(source: Any, state: int, target: Any) -> None:
     """Say of `target` what the peer said of `source`: its state with every field."""
+    copy_fields(source, state, target)
+    delivery_update(target, state)
+
+
+def copy_fields(source: Any, state: int, target: Any) -> None:
+    """Put every field of what the peer said of `source` on `target`, without saying it yet."""
     if state != STATE_ACCEPTED and state != STATE_RELEASED:
         remote = lib.pn_delivery_remote(source)
         local = lib.pn_delivery_local(target)
@@ -314,7 +320,6 @@ def copy_state(source: Any, state: int, target: Any) -> None:
             lib.pn_disposition_set_section_offset(local, lib.pn_disposition_get_section_offset(remote))
         else:
             lib.pn_data_copy(lib.pn_disposition_data(local), lib.pn_disposition_data(remote))
-    delivery_update(target, state)
 
 
 def _copy_condition(source: Any, target: Any) -> None:

@@ -3,13 +3,14 @@
 A message that is whole when it is its turn goes straight to the router, and from there to `OutgoingLink.send`. Every
 other becomes the link's `head` until it has left: one that comes in pieces is streamed, one that is held stays in
 proton, unread but for the few bytes somebody asked for; and what is behind it waits too. Only where those behind may
-pass (an anonymous producer's, or one that waits for a certain consumer) it is read into memory.
+pass it is read into memory: an anonymous producer's, one that waits for a certain consumer, and where what is held goes
+by priority.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from txrouter.amqp.deliveries import IncomingDelivery
 from txrouter.amqp.engine import (
@@ -30,8 +31,9 @@ from txrouter.amqp.engine import (
     link_session,
     session_outgoing_bytes,
 )
+from txrouter.amqp.multicast import forward_to_copies, slow_copies, stream_copies
 from txrouter.amqp.outcomes import forward_state, say
-from txrouter.amqp.outgoing import KEEP, OUTGOING_HIGH
+from txrouter.amqp.sizes import KEEP, OUTGOING_HIGH, STREAM_FROM
 from txrouter.core.links import Producer
 from txrouter.core.outcomes import rejected
 
@@ -39,9 +41,6 @@ if TYPE_CHECKING:
     from txrouter.amqp.connection import Connection
 
 __all__ = ["IncomingLink"]
-
-STREAM_FROM: Final[int] = 1 << 16
-"""A message that is still arriving is started when this much of it is there."""
 
 TOO_LARGE = rejected("amqp:link:message-size-exceeded", "the message is larger than this listener allows")
 
@@ -120,6 +119,8 @@ class IncomingLink(Producer):
             forward_state(pointer, delivery.out)
             if delivery.consumer is not None:
                 delivery.consumer.connection.mark()
+        elif delivery.copies is not None:
+            forward_to_copies(pointer, delivery)
         if delivery_settled(pointer):
             self.connection.router.abandon(delivery)
 
@@ -141,6 +142,9 @@ class IncomingLink(Producer):
             elif delivery_aborted(pointer):
                 self.connection.router.counters["aborted"] += 1
                 self.connection.router.abandon(head)
+            elif head.copies is not None:
+                if not stream_copies(self, head):
+                    return
             elif head.out is None or not self._stream(head):
                 return
 
@@ -202,7 +206,8 @@ class IncomingLink(Producer):
 
     def _read_ahead(self, delivery: IncomingDelivery) -> bool:
         """Take a held message out of the way of those behind it, where they may pass."""
-        if self.target is not None and delivery.shelf is delivery.destination.held:
+        address = delivery.destination
+        if self.target is not None and delivery.shelf is address.held and not address.by_priority:
             return False
         room = self.connection.limits.max_held_size - sum(self.ahead.values())
         if not delivery.read_all(room):
@@ -250,8 +255,7 @@ class IncomingLink(Producer):
             if count < 0:
                 break
             self.size += count
-            if self.max_size and self.size > self.max_size:
-                self._too_large(delivery.pn)
+            if self.is_too_large():
                 return False
             link_send(consumer.pn, BUFFER, count)
             outgoing.mark()
@@ -273,9 +277,18 @@ class IncomingLink(Producer):
         return True
 
     def has_room(self) -> bool:
-        """Whether the session that a message is streamed to takes more."""
+        """Whether the session that a message is streamed to takes more, or all of them if it is streamed to many."""
+        if self.head is not None and self.head.copies is not None:
+            return not slow_copies(self)
         consumer = self.head.consumer if self.head is not None else None
         return consumer is None or consumer.pn is None or session_outgoing_bytes(consumer.session) <= OUTGOING_HIGH
+
+    def is_too_large(self) -> bool:
+        """Whether what has come of the head is more than is allowed. Then that is its end, and the link's."""
+        if not self.max_size or self.size <= self.max_size or self.head is None:
+            return False
+        self._too_large(self.head.pn)
+        return True
 
     def _too_large(self, pointer: Any) -> None:
         router = self.connection.router
@@ -312,7 +325,7 @@ class IncomingLink(Producer):
             if self.target is None:
                 return False
             delivery = IncomingDelivery(self, self.target, True, self.connection.router.now, pointer)
-        if delivery.out is not None or not delivery.read_all(KEEP):
+        if delivery.out is not None or delivery.copies is not None or not delivery.read_all(KEEP):
             return False
         self.advance(delivery)
         self.connection.router.holding.adopt(delivery)

@@ -17,6 +17,7 @@ from txrouter.amqp import engine
 from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.outgoing import OutgoingLink
 from txrouter.core.addresses import normalise
+from txrouter.core.router import Unavailable
 
 if TYPE_CHECKING:
     from txrouter.amqp.connection import Connection
@@ -154,6 +155,8 @@ class Lifecycle:
                 self._accept(pointer)
             except Refusal as refusal:
                 self._refuse(pointer, refusal.condition, str(refusal))
+            except Unavailable as error:
+                self._refuse(pointer, "amqp:not-found", str(error))
             except Exception as error:
                 connection.router.report("attach failed", {"connection": connection.name, "error": error})
                 self._refuse(pointer, "amqp:internal-error", "the router failed to attach the link")

@@ -9,6 +9,7 @@ from txrouter.amqp.engine import (
     STATE_MODIFIED,
     STATE_REJECTED,
     STATE_RELEASED,
+    copy_fields,
     copy_state,
     delivery_remote_state,
     delivery_update,
@@ -18,7 +19,7 @@ from txrouter.amqp.engine import (
 )
 from txrouter.core.outcomes import ACCEPTED, RELEASED, SETTLED, Outcome
 
-__all__ = ["forward_state", "heard", "say"]
+__all__ = ["forward_state", "heard", "kept", "say"]
 
 
 def heard(pointer: Any, state: int) -> Outcome:
@@ -41,13 +42,32 @@ def say(outcome: Outcome, pointer: Any) -> None:
         delivery_update(pointer, STATE_ACCEPTED)
     elif outcome.origin is not None:
         source, state = outcome.origin
-        copy_state(source, state, pointer)
+        if source is not None:
+            copy_fields(source, state, pointer)
+        if state == STATE_MODIFIED:
+            update_modified(pointer, outcome.delivery_failed, outcome.undeliverable_here)
+        else:
+            delivery_update(pointer, state)
     elif outcome.state == "released":
         delivery_update(pointer, STATE_RELEASED)
     elif outcome.state == "modified":
         update_modified(pointer, outcome.delivery_failed, outcome.undeliverable_here)
     elif outcome.state == "rejected":
         update_rejected(pointer, outcome.condition, outcome.description)
+
+
+def kept(outcome: Outcome, pointer: Any) -> Outcome:
+    """The same outcome, with its fields put on a producer's delivery already: what it was said of may go."""
+    source, state = outcome.origin
+    if source is None:
+        return outcome
+    copy_fields(source, state, pointer)
+    return Outcome(
+        outcome.state,
+        delivery_failed=outcome.delivery_failed,
+        undeliverable_here=outcome.undeliverable_here,
+        origin=(None, state),
+    )
 
 
 def forward_state(source: Any, target: Any) -> None:

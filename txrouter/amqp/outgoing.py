@@ -13,6 +13,7 @@ from txrouter.amqp.engine import (
     FILLED,
     TAG,
     TAG_COUNTER,
+    delivery_abort,
     delivery_aborted,
     delivery_remote_state,
     delivery_settle,
@@ -28,7 +29,9 @@ from txrouter.amqp.engine import (
     next_tag,
     session_outgoing_bytes,
 )
+from txrouter.amqp.multicast import OutgoingCopy
 from txrouter.amqp.outcomes import forward_state, heard
+from txrouter.amqp.sizes import KEEP, LARGE, OUTGOING_HIGH
 from txrouter.core.deliveries import Malformed
 from txrouter.core.links import Consumer
 
@@ -36,14 +39,8 @@ if TYPE_CHECKING:
     from txrouter.amqp.connection import Connection
     from txrouter.amqp.incoming import IncomingLink
 
-__all__ = ["KEEP", "OUTGOING_HIGH", "OutgoingLink"]
+__all__ = ["OutgoingLink"]
 
-KEEP: Final[int] = 1 << 15
-"""A message up to this size is kept until it is settled: if this consumer releases it, another can have it."""
-OUTGOING_HIGH: Final[int] = 1 << 18
-"""A session with more unsent bytes takes nothing more until they have gone."""
-LARGE: Final[int] = 1 << 12
-"""A message below this size is not worth asking how much its session has unsent: credit bounds those well enough."""
 HEADER: Final[int] = 128
 """Bytes in which a message's header lies, if it has one: its five fields take 34 at most."""
 
@@ -60,7 +57,7 @@ class OutgoingLink(Consumer):
         self.connection = connection
         self.pn = pn
         self.session = link_session(pn)
-        self.streaming: IncomingDelivery | None = None
+        self.streaming: IncomingDelivery | OutgoingCopy | None = None
         """The message that is being sent in pieces: until its end no other can go by this link."""
         self.congested = False
         """Its session has more unsent bytes than are good."""
@@ -172,10 +169,24 @@ class OutgoingLink(Consumer):
         if session_outgoing_bytes(self.session) > OUTGOING_HIGH:
             self.connection.congest(self)
 
-    def aborted(self) -> None:
-        """The message that was streamed has ended early; if nothing of it had gone, its credit has come back."""
-        self._not_used()
-        self.refresh()
+    def recall(self, delivery: IncomingDelivery | OutgoingCopy, out: Any) -> None:
+        """Let go of what was sent. If it was still being streamed it is aborted; if nothing of it had gone, the credit
+        for it has come back."""
+        self.unsettled.pop(out, None)
+        if self.streaming is delivery:
+            delivery_abort(out)
+            self.streaming = None
+            self._not_used()
+            self.refresh()
+        else:
+            delivery_settle(out)
+        self.connection.mark()
+
+    def overrun(self) -> None:
+        """It was not there when there was something for all."""
+        self.connection.refuse_link(
+            self, "amqp:resource-limit-exceeded", "no credit for a message that every consumer of the address gets"
+        )
 
     def refresh(self) -> None:
         """Let the core send to it, or not, as things are now."""
@@ -199,8 +210,11 @@ class OutgoingLink(Consumer):
         unsettled = sum(1 for each in self.unsettled.values() if not each.was_sent())
         return max(0, int(link_queued(self.pn)) - unsettled)
 
-    def updated(self, delivery: IncomingDelivery, pointer: Any) -> None:
+    def updated(self, delivery: IncomingDelivery | OutgoingCopy, pointer: Any) -> None:
         """The consumer said something about a delivery without settling it: the producer hears it."""
+        if isinstance(delivery, OutgoingCopy):
+            delivery.updated(pointer)
+            return
         outcome = heard(pointer, delivery_remote_state(pointer))
         if self.connection.router.holding.goes_to_another(delivery, outcome):
             self.connection.router.settle(delivery, outcome)

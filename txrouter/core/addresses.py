@@ -51,6 +51,8 @@ class Distribution:
     """An IDistributionPolicyFactory."""
     options: object
     """An instance of `factory.options`."""
+    by_priority: bool = False
+    """Whether what is held leaves by the priority in its header, the highest first; or in the order it came."""
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
@@ -12,6 +12,8 @@ from txrouter.interfaces import IDelivery
 
 if TYPE_CHECKING:
     from txrouter.core.links import Address, Consumer, Producer
+    from txrouter.core.multicast import Copies
+    from txrouter.core.shelves import Shelf
 
 __all__ = ["Delivery", "Malformed"]
 
@@ -22,12 +24,23 @@ class Malformed(ValueError):
 
 @implementer(IDelivery)
 class Delivery:
-    """One message. It is held (`shelf` says where), or in flight (`consumer` says to whom), or over.
+    """One message. It is held (`shelf` says where), or in flight (`consumer` says to whom; with multicast, its `copies`
+    say it), or over.
 
     The wire subclasses it. A delivery is made for every message, so what few of them need is put in `history`.
     """
 
-    __slots__ = ("arrived", "consumer", "destination", "history", "presettled", "producer", "sent_at", "shelf")
+    __slots__ = (
+        "arrived",
+        "consumer",
+        "copies",
+        "destination",
+        "history",
+        "presettled",
+        "producer",
+        "sent_at",
+        "shelf",
+    )
 
     def __init__(self, producer: Producer | None, destination: Address, presettled: bool, arrived: float) -> None:
         self.producer = producer
@@ -36,8 +49,9 @@ class Delivery:
         self.arrived = arrived
         self.consumer: Consumer | None = None
         self.sent_at = 0.0
-        self.shelf: OrderedDict[Delivery, None] | None = None
+        self.shelf: Shelf | None = None
         self.history: History | None = None
+        self.copies: Copies | None = None
 
     @property
     def address(self) -> str:
@@ -72,6 +86,21 @@ class Delivery:
 
     def recall(self) -> None:
         """Let go of the consumer's side: what it sends about it later is ignored."""
+        raise NotImplementedError
+
+    # -- of the original of a multicast ------------------------------------------------------------
+
+    def send_copies(self, consumers: Sequence[Consumer]) -> bool:
+        """Send each of them a copy, and put the unsettled ones, and those that have not gone whole, into `copies`.
+        Returns False if there is nothing to be sent, as the producer has aborted it."""
+        raise NotImplementedError
+
+    def keep(self, outcome: Outcome) -> Outcome:
+        """The same outcome, to be told later, when the copy it was said of is over."""
+        raise NotImplementedError
+
+    def tell(self, outcome: Outcome) -> None:
+        """Put the outcome on the producer's side without settling."""
         raise NotImplementedError
 
 

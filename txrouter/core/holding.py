@@ -2,9 +2,11 @@
 
 A held delivery stands on one of three shelves:
 
-- `Address.held`: any consumer will do. They are offered in the order they came.
+- `Address.held`: any consumer will do; or, with multicast, it waits until all can take it.
 - `Consumer.queue`: the policy wants this consumer, which has no credit yet.
 - `Address.returned`: a consumer released it, and another that has not may take it.
+
+They are offered in the order they came, or by priority where the address is to have it so.
 
 A held delivery still counts against its producer's credit, so what is held is bounded. Nothing is offered again at
 once when something changes, but at the end of the turn: so the one that waited longest goes first, whichever
@@ -13,13 +15,13 @@ connection is read first.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from txrouter.core.deliveries import Delivery, History, Malformed
 from txrouter.core.expiry import Expiry
 from txrouter.core.links import Address, Consumer, Producer
 from txrouter.core.outcomes import RELEASED, Outcome, rejected
+from txrouter.core.shelves import Shelf, new_shelf
 
 if TYPE_CHECKING:
     from txrouter.core.router import Router
@@ -47,28 +49,30 @@ class Holding:
         producer = delivery.producer
         return address.changed or address.free <= 0 or producer is None or producer.held > 0
 
-    def hold(self, delivery: Delivery, shelf: OrderedDict[Delivery, None]) -> bool:
+    def hold(self, delivery: Delivery, shelf: Shelf) -> bool:
         """Put it on a shelf. Returns False: it has not left; or True where it had to leave."""
         router = self._router
         try:
-            ttl = delivery.field("ttl")
+            deadline = self._deadline(delivery)
+            if deadline is not None and deadline <= router.now:
+                return self.turn_away_late(delivery)
+            shelf[delivery] = None
         except Malformed as error:
             return self.refuse(delivery, error)
-        if isinstance(ttl, int):
-            deadline = delivery.arrived + ttl / 1000
-            if deadline <= router.now:
-                return self._expire(delivery)
-            self._expiry.add(delivery, deadline)
-        shelf[delivery] = None
         delivery.shelf = shelf
         if delivery.producer is not None:
             delivery.producer.held += 1
+        if deadline is not None:
+            self._expiry.add(delivery, deadline)
+        multicast = delivery.destination.multicast
+        if multicast is not None:
+            self._expiry.add(delivery, router.now + multicast.block_seconds)
         return False
 
     def hold_for(self, consumer: Consumer, delivery: Delivery) -> bool:
         """Let it wait for this consumer; otherwise as `hold`."""
         if consumer.queue is None:
-            consumer.queue = OrderedDict()
+            consumer.queue = new_shelf(delivery.destination.by_priority)
         return self.hold(delivery, consumer.queue)
 
     def _unshelve(self, delivery: Delivery) -> None:
@@ -78,6 +82,16 @@ class Holding:
         delivery.shelf = None
         if delivery.producer is not None:
             delivery.producer.held -= 1
+
+    def take(self, delivery: Delivery) -> None:
+        """It leaves, for a consumer."""
+        self._unshelve(delivery)
+        self._leave(delivery)
+
+    def give_up(self, delivery: Delivery) -> None:
+        """It leaves by the way it came."""
+        self._unshelve(delivery)
+        self.turn_away(delivery, RELEASED)
 
     def drop(self, delivery: Delivery) -> None:
         """Its producer has gone, or settled it."""
@@ -114,32 +128,53 @@ class Holding:
         """Nobody will come for what is held for this address."""
         for shelf in (address.returned, address.held, *(consumer.queue for consumer in address.consumers)):
             for delivery in list(shelf or ()):
-                self._unshelve(delivery)
-                self.turn_away(delivery, RELEASED)
+                self.give_up(delivery)
 
     def _leave(self, delivery: Delivery) -> None:
         # one with a history has left before: its producer has had its credit back
         if delivery.producer is not None and delivery.history is None:
-            self._router.left(delivery.producer)
+            self._router.feeding.left(delivery.producer)
 
     # -- time to live ------------------------------------------------------------------------------
 
+    def _deadline(self, delivery: Delivery) -> float | None:
+        """When its time to live runs out.
+
+        :raise Malformed: it cannot be read.
+        """
+        ttl = delivery.field("ttl")
+        return delivery.arrived + ttl / 1000 if isinstance(ttl, int) else None
+
+    def is_late(self, delivery: Delivery) -> bool:
+        """Whether its time to live has run out.
+
+        :raise Malformed: it cannot be read.
+        """
+        deadline = self._deadline(delivery)
+        return deadline is not None and deadline <= self._router.now
+
     def next_deadline(self) -> float | None:
-        """When `expire` is to be called next, on the router's clock; None if nothing that is held can expire."""
+        """When `expire` is to be called next, on the router's clock; None if nothing that is held is to be seen to."""
         return self._expiry.next_deadline()
 
     def expire(self) -> None:
-        """Turn away what has been held for longer than its time to live."""
+        """Turn away what has been held for longer than its time to live. What was to wait for all the consumers of a
+        multicast, but has waited long enough, waits no more."""
         for delivery in self._expiry.due(self._router.now):
-            self._unshelve(delivery)
-            self._expire(delivery)
+            address = delivery.destination
+            if address.multicast is not None and not self.is_late(delivery):
+                address.multicast.overdue(address)
+            else:
+                self._unshelve(delivery)
+                self.turn_away_late(delivery)
 
     def expire_unsent(self, delivery: Delivery) -> None:
         """A delivery was routed, but its time to live had run out before: its consumer is not to have it."""
         self._router.counters["expired"] += 1
         self._router.abandon(delivery, EXPIRED)
 
-    def _expire(self, delivery: Delivery) -> bool:
+    def turn_away_late(self, delivery: Delivery) -> bool:
+        """Its time to live has run out, and it is nowhere. Returns True, as it has left."""
         self._router.counters["expired"] += 1
         return self.turn_away(delivery, EXPIRED)
 
@@ -210,15 +245,14 @@ class Holding:
         """A consumer has left: what waited for it alone is for any now, before those that a producer sent later; and
         what all the others have given back already waits in vain."""
         queue, consumer.queue = consumer.queue, None
-        for delivery in reversed(queue or ()):
+        for delivery in reversed(list(queue or ())):
             delivery.shelf = address.held
             address.held[delivery] = None
             address.held.move_to_end(delivery, last=False)
         self.something_changed(address)
         for delivery in list(address.returned):
             if self._nobody_is_left_for(delivery):
-                self._unshelve(delivery)
-                self.turn_away(delivery, RELEASED)
+                self.give_up(delivery)
 
     # -- offering again ----------------------------------------------------------------------------
 
@@ -245,8 +279,11 @@ class Holding:
             changed, self._changed = self._changed, []
             for address in changed:
                 address.changed = False
-                self._offer_returned_of(address)
-                self._offer_held(address)
+                if address.multicast is not None:
+                    address.multicast.offer(address)
+                else:
+                    self._offer_returned_of(address)
+                    self._offer_held(address)
 
     def _offer_returned_of(self, address: Address) -> None:
         for delivery in list(address.returned):
@@ -290,6 +327,5 @@ class Holding:
         return True
 
     def _send(self, delivery: Delivery, consumer: Consumer) -> None:
-        self._unshelve(delivery)
-        self._leave(delivery)
+        self.take(delivery)
         self._router.send(consumer, delivery, delivery.destination)

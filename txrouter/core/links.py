@@ -6,16 +6,17 @@ passes from link to link without a look-up; the methods that it fills in are all
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
+from txrouter.core.shelves import Shelf, new_shelf
 from txrouter.interfaces import ICapacityWatcher, IConsumer, ICreditWatcher, IProducer, ISendWatcher, ISettlementWatcher
 
 if TYPE_CHECKING:
     from txrouter.core.deliveries import Delivery
+    from txrouter.core.multicast import Multicast
 
 __all__ = ["Address", "Consumer", "Producer"]
 
@@ -57,7 +58,7 @@ class Producer:
         raise NotImplementedError
 
     def drain(self) -> None:
-        """Ask it to use its credit now, or give it back (which the wire reports by `Router.drained`)."""
+        """Ask it to use its credit now, or give it back (which the wire reports by `Feeding.drained`)."""
         raise NotImplementedError
 
     def overdrawn(self) -> None:
@@ -103,7 +104,7 @@ class Consumer:
         self.suspended = False
         self.in_flight = 0
         self.place: Any = None
-        self.queue: OrderedDict[Delivery, None] | None = None
+        self.queue: Shelf | None = None
         """What waits for it and no other; made when it is first needed."""
         self.unsettled: dict[Hashable, Delivery] = {}
         """What is in flight to it, by the wire's handle for it."""
@@ -117,17 +118,26 @@ class Consumer:
         """Take the message. Its first bytes may be written at once, the rest as they come."""
         raise NotImplementedError
 
+    def overrun(self) -> None:
+        """It cannot take what everybody is sent: end it."""
+        raise NotImplementedError
+
 
 class Address:
-    """An address that somebody is attached to: its producers, its consumers, and the policy between them."""
+    """An address that somebody is attached to: its producers, its consumers, and the policy between them.
+
+    :param by_priority: whether what is held leaves by its priority, or in the order it came.
+    """
 
     __slots__ = (
+        "by_priority",
         "capacity_changed",
         "changed",
         "consumers",
         "credit_changed",
         "free",
         "held",
+        "multicast",
         "name",
         "policy",
         "producers",
@@ -139,8 +149,11 @@ class Address:
         "window",
     )
 
-    def __init__(self, name: str, policy: Any) -> None:
+    def __init__(self, name: str, policy: Any, by_priority: bool = False) -> None:
         self.name = name
+        self.by_priority = by_priority
+        self.multicast: Multicast | None = None
+        """The policy, if it is one that sends copies."""
         self.producers: dict[Producer, None] = {}
         self.consumers: dict[Consumer, None] = {}
         self.free = 0
@@ -150,9 +163,9 @@ class Address:
         self.wanting: dict[Producer, None] = {}
         """The producers to look at when consumers give credit, as they could use more: those that have none, and those
         that got some since the consumers last gave credit, so they are sending."""
-        self.held: OrderedDict[Delivery, None] = OrderedDict()
-        """Deliveries that wait for any consumer, in the order they came."""
-        self.returned: OrderedDict[Delivery, None] = OrderedDict()
+        self.held = new_shelf(by_priority)
+        """Deliveries that wait for any consumer, the first to go first."""
+        self.returned = new_shelf(by_priority)
         """Deliveries that a consumer released, and that wait for one that has not."""
         self.changed = False
         """Something changed that may let a held delivery go; they are offered again at the end of the turn."""

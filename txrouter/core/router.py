@@ -11,7 +11,7 @@ Where a delivery can be:
        ▼           ▼  │
       held ───────────┘            (`txrouter.core.holding`)
 
-Only this module and `holding` change anything in the core.
+Only this module, and what it calls, `holding`, `feeding` and `multicast`, change anything in the core.
 """
 
 from __future__ import annotations
@@ -24,18 +24,25 @@ from typing import Any
 from txrouter.core import credit as flow
 from txrouter.core.addresses import AddressTable, normalise
 from txrouter.core.deliveries import Delivery, Malformed
+from txrouter.core.feeding import Feeding
 from txrouter.core.holding import Holding
 from txrouter.core.limits import Limits
 from txrouter.core.links import Address, Consumer, Producer
-from txrouter.core.outcomes import LOST, RELEASED, SETTLED, Outcome
+from txrouter.core.multicast import Multicast
+from txrouter.core.outcomes import LOST, RELEASED, SETTLED, Outcome, rejected
+from txrouter.interfaces import IMulticast, IUnavailable
 
-__all__ = ["PolicyError", "Report", "Router"]
+__all__ = ["PolicyError", "Report", "Router", "Unavailable"]
 
 Report = Callable[[str, dict[str, object]], None]
 
 
 class PolicyError(Exception):
     """A policy returned what is not a consumer of its address."""
+
+
+class Unavailable(LookupError):
+    """Nobody may attach to this address."""
 
 
 def _nobody(_delivery: Delivery) -> None:
@@ -69,9 +76,10 @@ class Router:
         self.counters: Counter[str] = Counter()
         """How often each thing happened that is not the plain way of a message or a link."""
         self.holding = Holding(self)
+        self.feeding = Feeding(self)
         self._here = f"_topo/0/{id}/"
         self._low = self.limits.link_capacity // 2
-        self._hungry: list[Producer] = []
+        self._ending: list[Consumer] = []
 
     # -- addresses and links -----------------------------------------------------------------------
 
@@ -83,8 +91,12 @@ class Router:
         found = self.addresses.get(name)
         if found is None:
             distribution: Any = self.table.find(name)
+            if IUnavailable.providedBy(distribution.factory):
+                raise Unavailable(f"{name} is not available")
             policy = distribution.factory.build(distribution.options, random.Random(f"{self.seed}/{name}"))
-            found = self.addresses[name] = Address(name, policy)
+            multicast = Multicast(self, policy) if IMulticast.providedBy(policy) else None
+            found = self.addresses[name] = Address(name, multicast or policy, distribution.by_priority)
+            found.multicast = multicast
         return found
 
     def _forget_if_unused(self, address: Address) -> None:
@@ -92,12 +104,15 @@ class Router:
             del self.addresses[address.name]
 
     def attach_producer(self, producer: Producer, name: str | None) -> None:
-        """A producer attached, to the address of that name or, with None, to each that its messages say."""
+        """A producer attached, to the address of that name or, with None, to each that its messages say.
+
+        :raise Unavailable: nobody may.
+        """
         if name is not None:
             address = self._address(name)
             producer.target = address
             address.producers[producer] = None
-        self.make_hungry(producer)
+        self.feeding.make_hungry(producer)
 
     def detach_producer(self, producer: Producer) -> None:
         """A producer's link or connection is gone: what it has in flight is settled for the consumers, and what is held
@@ -113,7 +128,10 @@ class Router:
         producer.draining = True  # it may be hungry still, but is not to be fed any more
 
     def attach_consumer(self, consumer: Consumer, name: str) -> None:
-        """A consumer attached. It has no credit yet."""
+        """A consumer attached. It has no credit yet.
+
+        :raise Unavailable: nobody may.
+        """
         address = self._address(name)
         consumer.source = address
         first = not address.consumers
@@ -122,7 +140,7 @@ class Router:
         if first:
             for producer in address.producers:
                 producer.draining = False
-                self.make_hungry(producer)
+                self.feeding.make_hungry(producer)
         self.holding.something_changed(address)
 
     def detach_consumer(self, consumer: Consumer) -> None:
@@ -137,17 +155,18 @@ class Router:
         self._tell(address, address.policy.remove, consumer)
         consumer.source = None
         for delivery in list(consumer.unsettled.values()):
-            if not delivery.was_sent() and delivery.can_be_resent():
+            sent = delivery.was_sent()
+            if not sent and delivery.can_be_resent():
                 delivery.recall()
                 self.holding.offer_again(delivery)
             else:
                 if delivery.presettled:
                     self.counters["dropped"] += 1
-                self.finish(delivery, LOST)
+                self.finish(delivery, LOST if sent else RELEASED)
         self.holding.scatter(consumer, address)
         if not address.consumers:
             self.holding.turn_away_all(address)
-            self._take_credit_back(address)
+            self.feeding.take_back(address)
             self._forget_if_unused(address)
 
     def set_capacity(self, consumer: Consumer, capacity: float) -> None:
@@ -176,9 +195,11 @@ class Router:
         except Exception as error:
             consumer = self._choose_instead(address, error)
         if consumer is None:
-            if address.consumers and not self.stopping:
-                return self.holding.hold(delivery, address.held)
-            return self.holding.turn_away(delivery, RELEASED)
+            if not address.consumers or self.stopping:
+                return self.holding.turn_away(delivery, RELEASED)
+            if address.multicast is not None:
+                return address.multicast.route(delivery)
+            return self.holding.hold(delivery, address.held)
         credit = consumer.credit
         if credit <= 0 or consumer.queue:
             return self.holding.hold_for(consumer, delivery)
@@ -188,7 +209,7 @@ class Router:
         if producer is not None:
             producer.credit = credit = producer.credit - 1
             if credit <= self._low and not producer.hungry:
-                self.make_hungry(producer)
+                self.feeding.make_hungry(producer)
         delivery.consumer = consumer
         delivery.sent_at = self.now
         if not delivery.presettled:
@@ -200,7 +221,7 @@ class Router:
             except Exception as error:
                 self._policy_failed(address, error)
         if consumer.withheld and delivery.presettled:
-            self._use_withheld(consumer)
+            self.use_withheld(consumer)
         consumer.send(delivery)
         return True
 
@@ -208,15 +229,23 @@ class Router:
         """A message of an anonymous producer arrived: its `to` says where it goes. Otherwise as `route`."""
         try:
             to = delivery.field("to")
-            address = self.addresses.get(self.resolve(normalise(to))) if isinstance(to, str) else None
+            name = self.resolve(normalise(to)) if isinstance(to, str) else ""
         except Malformed as error:
             return self.holding.refuse(delivery, error)
         except ValueError:
-            address = None
+            name = ""
+        address = self.addresses.get(name)
         if address is None or not address.consumers:
-            return self.holding.turn_away(delivery, RELEASED)
+            return self.holding.turn_away(delivery, self._why_not(name))
         delivery.destination = address
         return self.route(delivery)
+
+    def _why_not(self, name: str) -> Outcome:
+        """What becomes of a message to an address without consumers."""
+        distribution: Any = self.table.find(name)
+        if IUnavailable.providedBy(distribution.factory):
+            return rejected("amqp:not-found", f"{name} is not available")
+        return RELEASED
 
     def choose(self, address: Address, delivery: Delivery) -> Consumer | None:
         """Ask the policy; whatever it does, the answer is a consumer of the address, or None.
@@ -252,7 +281,7 @@ class Router:
             except Exception as error:
                 self._policy_failed(address, error)
         if consumer.withheld and delivery.presettled:
-            self._use_withheld(consumer)
+            self.use_withheld(consumer)
         consumer.send(delivery)
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
@@ -271,7 +300,7 @@ class Router:
             except Exception as error:
                 self._policy_failed(address, error)
         if consumer.withheld:
-            self._use_withheld(consumer)
+            self.use_withheld(consumer)
         if address.held and not address.changed:
             self.holding.something_changed(address)
         if outcome.asks_for_another:
@@ -280,10 +309,13 @@ class Router:
         producer = delivery.producer
         delivery.finish(outcome)
         if producer is not None and producer.throttled:
-            self.make_hungry(producer)
+            self.feeding.make_hungry(producer)
 
     def abandon(self, delivery: Delivery, outcome: Outcome = SETTLED) -> None:
         """A delivery ends from its producer's side: settled by the producer itself, gone with its link, or refused."""
+        if delivery.copies is not None:
+            delivery.copies.abandon(outcome)
+            return
         if delivery.consumer is not None and not delivery.presettled:
             self.settle(delivery, outcome)
             return
@@ -296,7 +328,7 @@ class Router:
         producer = delivery.producer
         delivery.finish(outcome)
         if producer is not None and producer.throttled:
-            self.make_hungry(producer)
+            self.feeding.make_hungry(producer)
 
     # -- credit ------------------------------------------------------------------------------------
 
@@ -320,76 +352,37 @@ class Router:
         if delta > 0:
             self.holding.credit_came(consumer, address)
             if address.wanting:
-                for producer in address.wanting:
-                    self.make_hungry(producer)
-                address.wanting.clear()
+                self.feeding.make_wanting_hungry(address)
 
-    def _use_withheld(self, consumer: Consumer) -> None:
+    def use_withheld(self, consumer: Consumer) -> None:
+        """Use what may be used of it now."""
         self.credit(consumer, consumer.credit + consumer.withheld)
 
     def suspend(self, consumer: Consumer) -> None:
         """Send the consumer nothing for now: its connection can take no more, or it is busy with a long message."""
         consumer.suspended = True
-        self._use_withheld(consumer)
+        self.use_withheld(consumer)
 
     def resume(self, consumer: Consumer) -> None:
         """The end of `suspend`."""
         consumer.suspended = False
-        self._use_withheld(consumer)
-
-    def drained(self, producer: Producer, credit: int) -> None:
-        """A producer has given back `credit`."""
-        producer.draining = False
-        producer.credit -= credit
-        self.make_hungry(producer)
-
-    def left(self, producer: Producer) -> None:
-        """A delivery that was held has left the router: its producer may send another."""
-        producer.credit -= 1
-        self.make_hungry(producer)
-
-    def make_hungry(self, producer: Producer) -> None:
-        """See at the end of the turn whether it is to have credit."""
-        if not producer.hungry:
-            producer.hungry = True
-            self._hungry.append(producer)
-
-    def _feed(self, producer: Producer) -> None:
-        address = producer.target
-        limits = self.limits
-        if producer.credit < 0:
-            producer.overdrawn()
-            return
-        if producer.draining or self.stopping:
-            target = 0
-        elif address is None:
-            target = limits.link_capacity
-        else:
-            target = flow.target(address.free, address.window, len(address.consumers), limits.link_capacity)
-        unsettled = len(producer.unsettled)
-        producer.throttled = unsettled + target > limits.max_unsettled
-        granted = flow.refill(producer.credit, target, unsettled, limits.max_unsettled)
-        if granted:
-            producer.credit += granted
-            producer.grant(granted)
-        if address is not None and (granted or not producer.credit) and target < limits.link_capacity:
-            address.wanting[producer] = None
-
-    def _take_credit_back(self, address: Address) -> None:
-        for producer in address.producers:
-            if producer.credit > 0 and not producer.draining:
-                producer.draining = True
-                producer.drain()
+        self.use_withheld(consumer)
 
     # -- turns, and the end ------------------------------------------------------------------------
 
+    def end(self, consumer: Consumer) -> None:
+        """End it when the turn ends: it must not vanish while others are being sent to."""
+        self._ending.append(consumer)
+
     def turn(self) -> None:
         """A turn of the reactor is over: offer what is held where something changed, and grant what was used up."""
+        if self._ending:
+            ending, self._ending = self._ending, []
+            for consumer in ending:
+                self.counters["overrun"] += 1
+                consumer.overrun()
         self.holding.offer()
-        hungry, self._hungry = self._hungry, []
-        for producer in hungry:
-            producer.hungry = False
-            self._feed(producer)
+        self.feeding.feed()
 
     def stop(self) -> None:
         """Take nothing new: what is held is RELEASED, and so is what still comes. What is in flight may be settled."""
@@ -397,7 +390,7 @@ class Router:
         for address in self.addresses.values():
             address.select = _nobody
             self.holding.turn_away_all(address)
-            self._take_credit_back(address)
+            self.feeding.take_back(address)
 
     def in_flight(self) -> int:
         """How many deliveries are sent and not settled."""

@@ -13,8 +13,9 @@ from proton import Message
 from tests.unit.amqp.inmemory import ACCEPTED, LOST, RELEASED, Client, Network, Wire
 from txrouter.amqp.connection import Connection
 from txrouter.amqp.deliveries import IncomingDelivery
-from txrouter.amqp.incoming import STREAM_FROM, IncomingLink
+from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.outgoing import OutgoingLink
+from txrouter.amqp.sizes import STREAM_FROM
 
 MESSAGE = Message("hello").encode()
 LARGE = Message(bytes(STREAM_FROM + 10_000)).encode()

@@ -10,7 +10,7 @@ import pytest
 from proton import Link, Message
 
 from tests.unit.amqp.inmemory import ACCEPTED, LOST, RELEASED, SETTLED, Client, Network, Outcome, Receiver, Sender
-from txrouter.amqp.outgoing import KEEP
+from txrouter.amqp.sizes import KEEP
 
 REJECTED = Outcome("rejected", condition="app:broken", description="it was broken", info={"at": 7, "by": "me"})
 MODIFIED = Outcome("modified", annotations={"x-opt-tried": 3, "x-opt-by": "me"})

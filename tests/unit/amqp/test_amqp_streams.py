@@ -6,8 +6,7 @@ import pytest
 from proton import Message
 
 from tests.unit.amqp.inmemory import ACCEPTED, LOST, RELEASED, Network, Outcome, Receiver, Sender
-from txrouter.amqp.incoming import STREAM_FROM
-from txrouter.amqp.outgoing import KEEP, OUTGOING_HIGH
+from txrouter.amqp.sizes import KEEP, OUTGOING_HIGH, STREAM_FROM
 
 SIZES = [1, 511, 4_096, KEEP, KEEP + 1, STREAM_FROM, STREAM_FROM + 1, (1 << 17) - 1, 1 << 17, (1 << 17) + 1, 1 << 20]
 PIECE = 10_000

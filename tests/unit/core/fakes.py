@@ -17,7 +17,7 @@ methods that say so, as long as `stage.turns_by_itself`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.core.deliveries import Delivery, Malformed
 from txrouter.core.limits import Limits
 from txrouter.core.links import Address, Consumer, Producer
+from txrouter.core.multicast import Copy
 from txrouter.core.outcomes import Outcome
 from txrouter.core.router import Router
 from txrouter.interfaces import (
@@ -37,7 +38,7 @@ from txrouter.interfaces import (
     IDistributionPolicy,
     IDistributionPolicyFactory,
 )
-from txrouter.policies import pull, round_robin, weighted
+from txrouter.policies import closest, pull, round_robin, weighted
 
 __all__ = [
     "SHIPPED",
@@ -55,7 +56,7 @@ __all__ = [
 
 
 SHIPPED = pytest.mark.parametrize(
-    "factory", [pull.factory, round_robin.factory, weighted.factory], ids=lambda factory: factory.name
+    "factory", [pull.factory, round_robin.factory, weighted.factory, closest.factory], ids=lambda factory: factory.name
 )
 """A test of each policy that txrouter comes with."""
 
@@ -80,6 +81,10 @@ class Message(Delivery):
         self.sent_to: list[FakeConsumer] = []
         self.outcomes: list[Outcome] = []
         self.over = False
+        self.aborted = False
+        """Whether its producer has aborted it before it went on."""
+        self.told: list[Outcome] = []
+        """What its producer heard of it without settling."""
         self.kept = True
         """Whether the wire still has all of it."""
         self.seen = True
@@ -124,6 +129,49 @@ class Message(Delivery):
     def recall(self) -> None:
         assert self.consumer is not None
         del self.consumer.unsettled[self]
+
+    def send_copies(self, consumers: Sequence[Consumer]) -> bool:
+        if self.aborted:
+            return False
+        assert self.copies is not None
+        for consumer in consumers:
+            assert isinstance(consumer, FakeConsumer)
+            copy = FakeCopy(self, consumer)
+            consumer.send(copy)
+            if not self.presettled or not self.kept:
+                self.copies.live[copy] = None
+        return True
+
+    def keep(self, outcome: Outcome) -> Outcome:
+        return outcome
+
+    def tell(self, outcome: Outcome) -> None:
+        self.told.append(outcome)
+
+
+class FakeCopy(Copy):
+    """One consumer's copy of a message."""
+
+    def __init__(self, original: Message, consumer: FakeConsumer) -> None:
+        super().__init__(None, original.destination, original.presettled, original.arrived)
+        self.original = original
+        self.consumer = consumer
+        self.over = False
+        self.seen = True
+
+    def finish(self, outcome: Outcome) -> None:
+        assert not self.over, f"a copy of {self.original!r} is over already, and finished with {outcome!r}"
+        self.over = True
+        assert isinstance(self.consumer, FakeConsumer)
+        self.consumer.unsettled.pop(self, None)
+        assert self.original.copies is not None
+        self.original.copies.ended(self, outcome)
+
+    def was_sent(self) -> bool:
+        return self.seen
+
+    def recall(self) -> None:
+        raise AssertionError("a copy is never sent again")
 
 
 class FakeProducer(Producer):
@@ -193,7 +241,7 @@ class FakeProducer(Producer):
         """It answers a drain: it has no more to send. The turn ends."""
         credit = self.may_send if credit is None else credit
         self.given_back += credit
-        self.stage.router.drained(self, credit)
+        self.stage.router.feeding.drained(self, credit)
         self.stage.turns()
 
     def leaves(self) -> None:
@@ -219,13 +267,15 @@ class FakeConsumer(Consumer):
         stage.router.attach_consumer(self, name)
 
     def send(self, delivery: Delivery) -> None:
-        assert isinstance(delivery, Message)
+        assert isinstance(delivery, Message | FakeCopy)
         assert not self.gone, "a message for a consumer that has left"
         assert self.granted > 0, "a message for a consumer without credit"
         assert not self.suspended, "a message for a consumer that is suspended"
         self.granted -= 1
-        self.got.append(delivery)
-        delivery.sent_to.append(self)
+        message = delivery if isinstance(delivery, Message) else delivery.original
+        assert isinstance(message, Message)
+        self.got.append(message)
+        message.sent_to.append(self)
         if delivery.presettled:
             delivery.over = True
         else:
@@ -251,15 +301,33 @@ class FakeConsumer(Consumer):
 
     def settles(self, message: Message, outcome: Outcome) -> None:
         """It settles a message it was sent."""
-        assert self.unsettled[message] is message
-        self.stage.router.settle(message, outcome)
+        self.stage.router.settle(self._its(message), outcome)
+
+    def says(self, message: Message, outcome: Outcome) -> None:
+        """It says what becomes of its copy of a message, and leaves it to the producer to settle."""
+        copy = self._its(message)
+        assert isinstance(copy, FakeCopy)
+        assert message.copies is not None
+        message.copies.said(copy, outcome)
+
+    def _its(self, message: Message) -> Message | FakeCopy:
+        """What it was sent of this message, and has not settled."""
+        for delivery in self.unsettled.values():
+            assert isinstance(delivery, Message | FakeCopy)
+            if delivery is message or (isinstance(delivery, FakeCopy) and delivery.original is message):
+                return delivery
+        raise AssertionError(f"{message!r} is not its to settle")
+
+    def overrun(self) -> None:
+        if not self.gone:
+            self.leaves()
 
     def leaves(self, seen: bool = True) -> None:
         """Its link or connection is gone: when all had been written to it, or nothing had (`seen`). The turn ends."""
         self.gone = True
-        for message in self.unsettled.values():
-            assert isinstance(message, Message)
-            message.seen = seen
+        for delivery in self.unsettled.values():
+            assert isinstance(delivery, Message | FakeCopy)
+            delivery.seen = seen
         self.stage.router.detach_consumer(self)
         self.stage.turns()
 
@@ -267,9 +335,11 @@ class FakeConsumer(Consumer):
 class Stage:
     """A router and its clients."""
 
-    def __init__(self, factory: object = pull.factory, options: object = None, **limits: int) -> None:
+    def __init__(
+        self, factory: object = pull.factory, options: object = None, by_priority: int = False, **limits: int
+    ) -> None:
         self.reports: list[tuple[str, dict[str, object]]] = []
-        table = AddressTable(distribution(factory, options))
+        table = AddressTable(distribution(factory, options, bool(by_priority)))
         self.router = Router("here", table, Limits(**limits), report=lambda *report: self.reports.append(report))
         self.messages: list[Message] = []
         self.turns_by_itself = True
@@ -329,11 +399,12 @@ class NoOptions:
     """A policy without options."""
 
 
-def distribution(factory: object, options: object = None) -> Distribution:
+def distribution(factory: object, options: object = None, by_priority: bool = False) -> Distribution:
     """What is configured for an address: a policy's factory; or a policy's class, for which one is made."""
     if isinstance(factory, type):
         factory = _FactoryOf(factory)
-    return Distribution(factory, options if options is not None else factory.options())  # type: ignore[attr-defined]
+    options = options if options is not None else factory.options()  # type: ignore[attr-defined]
+    return Distribution(factory, options, by_priority)
 
 
 @implementer(IDistributionPolicyFactory)

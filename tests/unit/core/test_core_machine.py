@@ -363,7 +363,7 @@ class RouterMachine(RuleBasedStateMachine):
         self.stage.turn()
         assert all(message.over for message in self.stage.messages)
         assert self.router.addresses == {}
-        assert self.router._hungry == []
+        assert self.router.feeding._hungry == []
         assert not self.router.holding._changed
         assert not self.router.holding._served
         assert self.router.holding.next_deadline() is None

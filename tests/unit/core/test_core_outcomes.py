@@ -289,13 +289,13 @@ def test_messages_that_were_not_sent_yet_keep_their_order() -> None:
     assert other.got == sent
 
 
-def test_a_message_of_which_not_all_is_kept_is_modified() -> None:
+def test_an_unsent_message_of_which_not_all_is_kept_is_released() -> None:
     stage = Stage()
     lost, other = stage.consumer("q", credit=1), stage.consumer("q", credit=9)
     message = stage.producer("q").sends()
     message.kept = False
     lost.leaves(seen=False)
-    assert message.outcome is LOST
+    assert message.outcome is RELEASED
     assert other.got == []
 
 
