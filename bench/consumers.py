@@ -82,7 +82,7 @@ class ConsumerConnection(Connection):
             pointer = open_receiver(
                 sessions[position // LINKS_PER_SESSION],
                 number,
-                number % shape.addresses,
+                shape.address(number),
             )
             # Staggered, so that many links do not all top up in the same turn.
             self._give(pointer, self._window - position % (self._window // 2 or 1))
@@ -191,7 +191,7 @@ class SinkConnection(Connection):
     def __init__(self, port: int, counters: Counters) -> None:
         super().__init__(connect(port), "bench-sink")
         self._counters = counters
-        _flow(open_receiver(self.open_sessions(1)[0], 0, 0), 1)
+        _flow(open_receiver(self.open_sessions(1)[0], 0, b"bench/0"), 1)
 
     def drain(self) -> None:
         """Count the bytes that came."""
@@ -215,13 +215,13 @@ class IdleConnection(Connection):
 
     def __init__(self, port: int, number: int) -> None:
         super().__init__(connect(port), f"bench-idle-{number}")
-        _flow(open_receiver(self.open_sessions(1)[0], number, number), 1)
+        _flow(open_receiver(self.open_sessions(1)[0], number, b"bench/%d" % number), 1)
 
 
-def open_receiver(session: Pointer, number: int, address: int) -> Pointer:
-    """Attach a consumer link to address number ``address``."""
+def open_receiver(session: Pointer, number: int, address: bytes) -> Pointer:
+    """Attach a consumer link."""
     link = lib.pn_receiver(session, b"consumer-%d" % number)
-    lib.pn_terminus_set_address(lib.pn_link_source(link), b"bench/%d" % address)
+    lib.pn_terminus_set_address(lib.pn_link_source(link), address)
     lib.pn_link_open(link)
     return link
 

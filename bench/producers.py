@@ -75,7 +75,7 @@ class ProducerConnection(Connection):
             pointer = open_sender(
                 sessions[position // LINKS_PER_SESSION],
                 number,
-                number % shape.addresses,
+                shape.address(number),
                 mode,
             )
             self._links[pointer] = _Link(pointer)
@@ -201,7 +201,7 @@ class Streamer(Connection):
         self._chunk = ffi.new("char[]", _CHUNK)
         self._head = b"\x00\x53\x75\xb0" + size.to_bytes(4, "big")
         self._session = self.open_sessions(1)[0]
-        self._link = open_sender(self._session, 0, 0, lib.PN_SND_UNSETTLED)
+        self._link = open_sender(self._session, 0, b"bench/0", lib.PN_SND_UNSETTLED)
         self._started = False
         self.outcome = 0
         self.wanted_links = 1
@@ -237,10 +237,10 @@ class Streamer(Connection):
             self.flush()
 
 
-def open_sender(session: Pointer, number: int, address: int, mode: int) -> Pointer:
-    """Attach a producer link to address number ``address``."""
+def open_sender(session: Pointer, number: int, address: bytes, mode: int) -> Pointer:
+    """Attach a producer link."""
     link = lib.pn_sender(session, b"producer-%d" % number)
-    lib.pn_terminus_set_address(lib.pn_link_target(link), b"bench/%d" % address)
+    lib.pn_terminus_set_address(lib.pn_link_target(link), address)
     lib.pn_link_set_snd_settle_mode(link, mode)
     lib.pn_link_open(link)
     return link

@@ -13,7 +13,10 @@ from pathlib import Path
 from bench.shapes import Shape, Traffic
 
 ROOT = Path(__file__).resolve().parent.parent
-TXROUTER = "{python} -m txrouter run --listen tcp:{port}:interface=127.0.0.1 --distribution '#={distribution}'"
+TXROUTER = (
+    "{python} -m txrouter run --listen tcp:{port}:interface=127.0.0.1"
+    " --distribution '#={distribution}' --distribution 'multicast/#=multicast'"
+)
 FORWARDER = "{python} -m bench.forwarder {port} {peer}"
 
 _START_SECONDS = 20.0

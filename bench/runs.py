@@ -180,14 +180,14 @@ def _window(session: _Session, wait: Callable[[], object]) -> Reading:
 def _all_arrived(counters: Counters, shape: Traffic) -> bool:
     sent = counters[SENT]
     outcomes = sent if shape.settled else counters[ACCEPTED] + counters[REFUSED]
-    return bool(counters[STOPPED]) and sent == counters[RECEIVED] == outcomes
+    return bool(counters[STOPPED]) and sent == outcomes and counters[RECEIVED] == sent * shape.copies
 
 
 def _expect_all_arrived(counters: Counters, shape: Traffic) -> None:
     sent, received, accepted = counters[SENT], counters[RECEIVED], counters[ACCEPTED]
     problems = []
-    if received != sent:
-        problems.append(f"{sent} messages were sent and {received} arrived")
+    if received != sent * shape.copies:
+        problems.append(f"{sent} messages were sent and {received} arrived, where {shape.copies} of each should")
     if not shape.settled and accepted != sent:
         problems.append(f"of {sent} messages {accepted} were accepted and {counters[REFUSED]} had another outcome")
     if counters[DAMAGED]:

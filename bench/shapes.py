@@ -39,6 +39,16 @@ class Traffic:
     settled: bool = False
     limit: int = 0  # most messages a producer connection has unsettled; 0: its credit alone decides
     rate: int = 0  # messages per second; 0: as fast as they go
+    multicast: bool = False  # every consumer gets every message
+
+    def address(self, link: int) -> bytes:
+        """Where that link is attached."""
+        return b"%s/%d" % (b"multicast" if self.multicast else b"bench", link % self.addresses)
+
+    @property
+    def copies(self) -> int:
+        """How many arrive for each that is sent."""
+        return self.consumers if self.multicast else 1
 
     @property
     def one_at_a_time(self) -> bool:
@@ -80,6 +90,7 @@ DEFAULT = (
     "ping",
     "rate:2000",
     "fanout:1000",
+    "multicast:4",
 )
 
 GRAMMAR = """\
@@ -88,6 +99,8 @@ shapes:
   body:BYTES            one producer, one consumer, credit 100, bodies of that size
   ping                  one message at a time: latency is from send to outcome
   rate:N                N messages a second
+  multicast:N[:settled] one producer, N consumers with a connection each, a copy of each message to each, credit 100;
+                        everything is counted by copies
   fanout:N              one producer, N consumers on one address, on four connections, credit 10
   consumers:N           flatness: one producer, N consumers on one address; connections, sessions and messages in flight
                         are the same for every N from 1 to 10000
@@ -150,6 +163,20 @@ def _fanout(name: str, count: str) -> Traffic:
     )
 
 
+def _multicast(name: str, count: str, mode: str = "") -> Traffic:
+    if mode not in ("", "settled"):
+        raise ShapeError(f"{mode!r} is not 'settled'")
+    consumers = _number(count, 500)
+    return Traffic(
+        name,
+        f"a copy to each of {count}, {'pre-settled' if mode else 'unsettled'}",
+        consumers=consumers,
+        consumer_connections=consumers,
+        settled=bool(mode),
+        multicast=True,
+    )
+
+
 def _consumers(name: str, count: str) -> Traffic:
     consumers = _number(count, _FLAT_SESSIONS * LINKS_PER_SESSION)
     return Traffic(
@@ -187,6 +214,7 @@ _KINDS: dict[str, Callable[..., Shape]] = {
     "body": _body,
     "rate": _rate,
     "fanout": _fanout,
+    "multicast": _multicast,
     "consumers": _consumers,
     "addresses": _addresses,
     "idle": _idle,

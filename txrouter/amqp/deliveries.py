@@ -101,6 +101,8 @@ class IncomingDelivery(Delivery):
         """Read up to `size` bytes more of the current delivery."""
         producer = self.producer
         assert producer is not None
+        if self.prefix is None:
+            producer.begun(self)
         data = self.prefix or b""
         left = size
         while left > 0:

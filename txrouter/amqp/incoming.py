@@ -186,23 +186,22 @@ class IncomingLink(Producer):
         presettled = self.may_presettle and delivery_settled(pointer)
         delivery = IncomingDelivery(self, address, presettled, arrived, pointer)  # type: ignore[arg-type]
         delivery.prefix = b""
-        self.set_head(delivery)
-        if not presettled:
-            self.unsettled[pointer] = delivery
+        self.begun(delivery)
         gone = router.route(delivery) if address is not None else router.route_by_name(delivery)
         return gone or self._read_ahead(delivery)
 
     def wait(self, delivery: IncomingDelivery) -> bool:
         """The router holds the link's current delivery. Returns whether those behind it may pass."""
-        self.set_head(delivery)
-        if not delivery.presettled:
-            self.unsettled[delivery.pn] = delivery
+        self.begun(delivery)
         return self._read_ahead(delivery)
 
-    def set_head(self, delivery: IncomingDelivery) -> None:
+    def begun(self, delivery: IncomingDelivery) -> None:
+        """The link's current delivery has not gone at once, or somebody has looked into it: it is the head now."""
         self.head = delivery
         self.plain = False
         self.size = 0
+        if not delivery.presettled:
+            self.unsettled[delivery.pn] = delivery
 
     def _read_ahead(self, delivery: IncomingDelivery) -> bool:
         """Take a held message out of the way of those behind it, where they may pass."""

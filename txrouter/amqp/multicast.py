@@ -166,10 +166,8 @@ def _begin_streams(delivery: IncomingDelivery, consumers: Sequence[OutgoingLink]
     """Send what is there; the rest follows as it comes."""
     producer = delivery.producer
     assert producer is not None
-    producer.set_head(delivery)
+    producer.begun(delivery)
     producer.size = size
-    if not delivery.presettled:
-        producer.unsettled[delivery.pn] = delivery
     live = delivery.copies.live  # type: ignore[union-attr]  # it has just been given them
     for consumer in consumers:
         TAG_COUNTER[0] = next_tag()

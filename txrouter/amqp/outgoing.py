@@ -107,9 +107,7 @@ class OutgoingLink(Consumer):
             self._not_used()
             return
         delivery.prefix = FILLED[: max(0, count)]
-        producer.set_head(delivery)
-        if not delivery.presettled:
-            producer.unsettled[delivery.pn] = delivery
+        producer.begun(delivery)
         self._send_prefix(delivery)
 
     def _is_late(self, delivery: IncomingDelivery, count: int) -> bool:
