@@ -3,8 +3,8 @@
 For notifications, and for calls that all instances of a service are to hear. An unsettled message is settled for its
 producer when every copy is, with the outcome that says most: REJECTED before ACCEPTED before MODIFIED before RELEASED.
 
-One consumer without credit would stall all the others, so `when_full` says what becomes of it. By default a message
-that is pre-settled does not wait for it, as nobody will know; one that is not waits, for a limited time.
+A consumer without credit would stall all the others, so they wait for it only for a time, and after that it goes
+without until it gives credit again. `when_full` says which time, and whether its link is ended.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ __all__ = ["Multicast", "Options", "factory"]
 
 @dataclass(frozen=True)
 class Options:
-    """What becomes of a message for a consumer that has no credit for it."""
+    """What becomes of a consumer that has no credit for its copy."""
 
     when_full: Literal["auto", "block", "drop", "detach"] = "auto"
-    """`block`: all consumers wait for that one. `drop`: it goes without that message. `detach`: its link is ended.
-    `auto`: a pre-settled message is dropped, any other blocks."""
+    """`block`: all consumers wait for it, for `block_seconds`; then it goes without. `drop`: they wait for
+    `drop_seconds` only. `detach`: likewise, and then its link is ended. `auto`: a pre-settled message is dropped, any
+    other blocks."""
     block_seconds: float = 5.0
-    """The longest that a message waits. Then the consumer goes without, and is waited for again when it has given
-    credit."""
+    """The longest that a message waits where it is to wait, and that the rest of a long one waits in any case."""
+    drop_seconds: float = 0.1
+    """The longest that it waits otherwise: so that a consumer that is as quick as the others loses nothing only because
+    its credit comes a moment later. With 0 none waits."""
 
 
 @implementer(IMulticast)
@@ -36,13 +39,18 @@ class Multicast:
     """See the module."""
 
     def __init__(self, options: Options) -> None:
-        self.block_seconds = options.block_seconds
-        self._unsettled = "block" if options.when_full == "auto" else options.when_full
-        self._presettled = "drop" if options.when_full == "auto" else options.when_full
+        self._options = options
+        self.stream_seconds = options.block_seconds
 
-    def when_full(self, presettled: bool) -> str:
+    def seconds(self, presettled: bool) -> float:
         """As IMulticast says."""
-        return self._presettled if presettled else self._unsettled
+        options = self._options
+        blocks = options.when_full == "block" or (options.when_full == "auto" and not presettled)
+        return options.block_seconds if blocks else options.drop_seconds
+
+    def detaches(self, presettled: bool) -> bool:
+        """As IMulticast says."""
+        return self._options.when_full == "detach"
 
 
 @implementer(IDistributionPolicyFactory)
@@ -52,8 +60,9 @@ class _Factory:
     options = Options
 
     def build(self, options: Any, random: object) -> IDistribution:
-        if not 0 <= options.block_seconds <= 3600:
-            raise ValueError(f"block_seconds: {options.block_seconds} is not between 0 and 3600")
+        for name in ("block_seconds", "drop_seconds"):
+            if not 0 <= getattr(options, name) <= 3600:
+                raise ValueError(f"{name}: {getattr(options, name)} is not between 0 and 3600")
         return Multicast(options)
 
 

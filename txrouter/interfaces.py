@@ -109,16 +109,16 @@ class IDistributionPolicy(IDistribution):
 
 class IMulticast(IDistribution):
     """Every consumer of the address gets a copy of each message. The router makes the copies; there is nothing to
-    decide but what becomes of a consumer that has no credit for its copy."""
+    decide but how long all wait for a consumer that has no credit for its copy, and what becomes of it then."""
 
-    block_seconds = Attribute("float: how long a message waits for such a consumer where it is to be waited for.")
+    stream_seconds = Attribute("float: how long the rest of a message that is being streamed waits for a consumer.")
 
-    def when_full(presettled: bool) -> str:
-        """What becomes of a message, pre-settled or not, for such a consumer.
+    def seconds(presettled: bool) -> float:
+        """How long a message, pre-settled or not, waits for such a consumer. After that it goes without, until it gives
+        credit again."""
 
-        :return: `block`: all wait for it, up to `block_seconds`, and after that it goes without until it gives credit.
-            `drop`: it goes without. `detach`: it goes without, and its link is ended.
-        """
+    def detaches(presettled: bool) -> bool:
+        """Whether its link is ended then."""
 
 
 class ICreditWatcher(Interface):

@@ -11,12 +11,13 @@ import pytest
 
 from tests.policies.support import ROOT, install, run, run_tests
 from txrouter.config import Config
-from txrouter.policies import pull, round_robin, weighted
+from txrouter.policies import closest, multicast, pull, round_robin, unavailable, weighted
 from txrouter.registry import GROUP, Registry
 
 TEXT = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE))
 BLOCKS = re.findall(r"^```toml\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+SHIPPED = (closest, multicast, pull, round_robin, unavailable, weighted)
 CONFIGS = [block for block in BLOCKS if "[[address]]" in block]
 
 
@@ -56,13 +57,12 @@ def test_the_example_is_found_and_its_options_are_checked(installed: Path, tmp_p
 
 @pytest.mark.parametrize("text", [config for config in CONFIGS if "failover" not in config])
 def test_the_configs_are_right(text: str) -> None:
-    shipped = (pull, round_robin, weighted)
-    offers = [EntryPoint(each.factory.name, f"{each.__name__}:factory", GROUP) for each in shipped]
+    offers = [EntryPoint(each.factory.name, f"{each.__name__}:factory", GROUP) for each in SHIPPED]
     Config.from_dict(tomllib.loads(text), registry=Registry(offers))
 
 
 def test_every_shipped_policy_and_option_is_told_of() -> None:
-    for each in (pull, round_robin, weighted):
+    for each in SHIPPED:
         assert f"\n## `{each.factory.name}`\n" in TEXT
-    for option in weighted.Options.__dataclass_fields__:
-        assert f"\n| `{option}` |" in TEXT
+        for option in each.factory.options.__dataclass_fields__:
+            assert f"\n| `{option}` |" in TEXT

@@ -280,7 +280,7 @@ def test_an_error_is_its_problems_one_on_each_line(registry: Registry) -> None:
         (address(options={"strict": 1}), "address[0].options.strict: must be true or false, not 1"),
         (address(options={"window": True}), "address[0].options.window: must be a whole number, not true"),
         (address(options={"window": 1.5}), "address[0].options.window: must be a whole number"),
-        (address(options={"order": "both"}), "address[0].options.order: Input should be 'first' or 'last'"),
+        (address(options={"order": "both"}), "address[0].options.order: must be 'first' or 'last'"),
         (address(options={"steps": [1, "b"]}), 'address[0].options.steps[1]: must be a whole number, not "b"'),
         (address(options={"capacity": "none"}), "address[0].options: capacity must be something"),
         (address(options={"window": 13}), "address[0].options: window and luck contradict each other"),

@@ -240,7 +240,7 @@ def give_up_on_slow(link: IncomingLink, now: float) -> None:
     if head is None or copies is None or copies.stalled_since is None:
         return
     multicast = head.destination.multicast
-    if multicast is None or now - copies.stalled_since < multicast.block_seconds:
+    if multicast is None or now - copies.stalled_since < multicast.stream_seconds:
         return
     for copy in slow_copies(link):
         multicast.give_up_on(copy)

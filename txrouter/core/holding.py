@@ -66,7 +66,7 @@ class Holding:
             self._expiry.add(delivery, deadline)
         multicast = delivery.destination.multicast
         if multicast is not None:
-            self._expiry.add(delivery, router.now + multicast.block_seconds)
+            self._expiry.add(delivery, multicast.deadline(delivery))
         return False
 
     def hold_for(self, consumer: Consumer, delivery: Delivery) -> bool:
@@ -163,7 +163,7 @@ class Holding:
         for delivery in self._expiry.due(self._router.now):
             address = delivery.destination
             if address.multicast is not None and not self.is_late(delivery):
-                address.multicast.overdue(address)
+                address.multicast.overdue(delivery)
             else:
                 self._unshelve(delivery)
                 self.turn_away_late(delivery)

@@ -109,8 +109,7 @@ class Multicast:
     def __init__(self, router: Router, rule: Any) -> None:
         self._router = router
         self._rule = rule
-        self.block_seconds: float = rule.block_seconds
-        self._always_blocks = rule.when_full(True) == rule.when_full(False) == "block"
+        self.stream_seconds: float = rule.stream_seconds
         self._stuck: dict[IConsumer, None] = {}
         """Those that were waited for long enough, and have not given credit since."""
 
@@ -173,12 +172,24 @@ class Multicast:
             else:
                 holding.give_up(delivery)
 
-    def overdue(self, address: Address) -> None:
-        """What is held has waited long enough."""
-        for consumer in address.consumers:
-            if consumer.credit <= 0:
+    def deadline(self, delivery: Delivery) -> float:
+        """Until when a message that is held from now on waits for consumers without credit."""
+        seconds: float = self._rule.seconds(delivery.presettled)
+        return self._router.now + seconds
+
+    def overdue(self, delivery: Delivery) -> None:
+        """It has waited long enough."""
+        self._wait_no_longer(delivery)
+        self._router.holding.something_changed(delivery.destination)
+
+    def _wait_no_longer(self, delivery: Delivery) -> None:
+        """Those without credit go without, until they give some."""
+        detaches = self._rule.detaches(delivery.presettled)
+        for consumer in delivery.destination.consumers:
+            if consumer.credit <= 0 and consumer not in self._stuck:
                 self._stuck[consumer] = None
-        self._router.holding.something_changed(address)
+                if detaches and consumer.window:  # or it has only just come, and given none yet
+                    self._router.end(consumer)
 
     def _ready(self, delivery: Delivery) -> list[Consumer] | None:
         """Who gets a message that goes now; None if it is to wait."""
@@ -187,17 +198,10 @@ class Multicast:
         missed = len(consumers) - len(ready)
         if not missed:
             return ready
-        when_full = self._rule.when_full(delivery.presettled)
-        full = [each for each in consumers if each.credit <= 0 and each not in self._stuck]
-        for consumer in full:
-            # one whose connection is busy for a moment has given credit, and is waited for in any case
-            if when_full == "block" or (consumer.suspended and consumer.withheld > 0):
+        if missed > len(self._stuck):
+            if self._rule.seconds(delivery.presettled):
                 return None
-        if when_full == "detach":
-            for consumer in full:
-                if consumer.window:  # or it has only just come, and given none yet
-                    self._stuck[consumer] = None
-                    self._router.end(consumer)
+            self._wait_no_longer(delivery)
         self._router.counters["multicast_dropped"] += missed
         return ready
 
@@ -234,7 +238,7 @@ class Multicast:
         router = self._router
         router.counters["multicast_dropped"] += 1
         self._stuck[consumer] = None
-        if self._rule.when_full(copy.presettled) == "detach":
+        if self._rule.detaches(copy.presettled):
             router.end(consumer)
         if copy.presettled:
             copy.finish(SETTLED)
@@ -244,15 +248,8 @@ class Multicast:
     # -- credit ------------------------------------------------------------------------------------
 
     def target(self, address: Address, link_capacity: int) -> int:
-        """How much credit each producer is to have: what the consumer can take that can take least. Those that can
-        take nothing do not count, unless every message is to wait for them."""
-        if self._always_blocks:
-            consumers = [each for each in address.consumers if each not in self._stuck]
-        else:
-            consumers = [each for each in address.consumers if each.credit > 0]
-        if not consumers:
-            return 0
-        least = min([consumer.credit for consumer in consumers])
-        if not self._always_blocks:
-            return min(link_capacity, least)
-        return flow.target(least, min([consumer.window for consumer in consumers]), 1, link_capacity)
+        """How much credit each producer is to have: what the consumer can take that can take least, of those that are
+        waited for. A few more than nothing: it is a message that waits which shows that one is stuck."""
+        stuck = self._stuck
+        credits = [each.credit for each in address.consumers if each not in stuck]
+        return min(link_capacity, max(flow.BACKLOG, min(credits))) if credits else 0

@@ -17,8 +17,8 @@ MODIFIED = modified(delivery_failed=False)
 NOT_HERE = modified(delivery_failed=False, undeliverable_here=True)
 
 
-def stage(when_full: Any = "auto", block_seconds: float = 5.0, **limits: int) -> Stage:
-    return Stage(multicast.factory, multicast.Options(when_full, block_seconds), **limits)
+def stage(when_full: Any = "auto", block_seconds: float = 5.0, drop_seconds: float = 0.1, **limits: int) -> Stage:
+    return Stage(multicast.factory, multicast.Options(when_full, block_seconds, drop_seconds), **limits)
 
 
 def consumers(here: Stage, *credits: int) -> list[FakeConsumer]:
@@ -199,17 +199,31 @@ def test_an_unsettled_message_waits_for_a_consumer_without_credit() -> None:
     assert (ready.got, full.got) == ([first, second], [first, second])
 
 
-def test_a_presettled_message_does_not_wait() -> None:
-    here = stage()
+@pytest.mark.parametrize(("when_full", "presettled"), [("auto", True), ("drop", True), ("drop", False)])
+def test_what_may_be_dropped_waits_for_a_moment_only(when_full: str, presettled: bool) -> None:
+    here = stage(when_full, drop_seconds=0.1)
     ready, full = consumers(here, 9, 0)
-    message = here.producer().sends(presettled=True)
+    message = here.producer().sends(presettled)
+    here.later(0.09)
+    assert message.is_held
+    here.later(0.02)
     assert (ready.got, full.got) == ([message], [])
     assert here.counters["multicast_dropped"] == 1
 
 
-@pytest.mark.parametrize("presettled", [False, True])
-def test_drop_lets_no_message_wait(presettled: bool) -> None:
+def test_a_consumer_whose_credit_comes_a_moment_later_loses_nothing() -> None:
     here = stage("drop")
+    one, other = consumers(here, 1, 9)
+    producer = here.producer()
+    sent = producer.sends_many(2, presettled=True)
+    here.later(0.05)
+    one.grants(1)
+    assert (one.got, other.got) == (sent, sent)
+
+
+@pytest.mark.parametrize("presettled", [False, True])
+def test_with_no_time_at_all_no_message_waits(presettled: bool) -> None:
+    here = stage("drop", drop_seconds=0.0)
     ready, full = consumers(here, 9, 0)
     message = here.producer().sends(presettled)
     assert (ready.got, full.got) == ([message], [])
@@ -221,6 +235,7 @@ def test_with_drop_a_message_that_nobody_can_take_is_released() -> None:
     consumers(here, 1, 1)
     producer = here.producer(None)
     first, second = producer.sends(to="q"), producer.sends(to="q")
+    here.later(0.2)
     assert first.outcome is None
     assert second.outcome is RELEASED
 
@@ -240,7 +255,7 @@ def test_detach_ends_a_consumer_that_has_no_credit_left(presettled: bool) -> Non
     here = stage("detach")
     ready, full = consumers(here, 9, 1)
     first, second = here.producer(None).sends_many(2, presettled, to="q")
-    here.turn()
+    here.later(0.2)
     assert full.gone
     assert (ready.got, full.got) == ([first, second], [first])
     assert here.counters["overrun"] == 1
@@ -250,7 +265,7 @@ def test_detach_spares_a_consumer_that_has_given_no_credit_yet() -> None:
     here = stage("detach")
     ready, new = consumers(here, 9, 0)
     message = here.producer().sends()
-    here.turn()
+    here.later(0.2)
     assert not new.gone
     assert ready.got == [message]
 
@@ -356,19 +371,26 @@ def test_a_producer_may_send_what_the_consumer_with_least_credit_can_take() -> N
     assert here.producer().may_send == 10
 
 
-def test_a_consumer_without_credit_does_not_keep_a_producer_from_sending() -> None:
+def test_while_all_wait_for_a_consumer_a_producer_may_send_a_few() -> None:
     here = stage()
-    consumers(here, 30, 20, 0)
-    assert here.producer().may_send == 20
-
-
-def test_where_all_must_wait_a_consumer_without_credit_keeps_a_producer_from_sending_more_than_a_few() -> None:
-    here = stage("block")
     consumers(here, 30, 20, 0)
     assert here.producer().may_send == 8
 
 
-def test_where_all_must_wait_a_stuck_consumer_is_no_hindrance() -> None:
+def test_a_consumer_that_stops_giving_credit_does_not_stop_the_producers_for_good() -> None:
+    here = stage(block_seconds=1.0)
+    stops, goes_on = consumers(here, 30, 50)
+    producer = here.producer()
+    sent = producer.sends_many(30)
+    here.turn()
+    sent += producer.sends_many(8)
+    here.later(1.0)
+    assert goes_on.got == sent
+    assert stops.got == sent[:30]
+    assert producer.may_send == 12
+
+
+def test_a_stuck_consumer_is_no_hindrance() -> None:
     here = stage("block", block_seconds=1.0)
     consumers(here, 30, 20, 0)
     producer = here.producer()
@@ -378,7 +400,7 @@ def test_where_all_must_wait_a_stuck_consumer_is_no_hindrance() -> None:
 
 
 def test_a_consumer_with_all_it_may_have_in_flight_is_full() -> None:
-    here = stage("drop", max_in_flight=2)
+    here = stage("drop", drop_seconds=0.0, max_in_flight=2)
     never_settles, settles = consumers(here, 99, 99)
     producer = here.producer(None)
     for _ in range(3):
