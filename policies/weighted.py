@@ -102,7 +102,10 @@ class Weighted:
     def __init__(self, options: Options) -> None:
         self._source, _, self._property = options.capacity.partition(":")
         self._configured = options.capacities
-        self._capacities: dict[IConsumer, float] = {}
+        self._consumers: dict[IConsumer, None] = {}
+        """The place of each is its capacity."""
+        self._only: IConsumer | None = None
+        """The only one there is: every turn is its."""
         self._groups: dict[float, _Group] = {}
         self._turns: list[tuple[int, int, _Group]] = []
         """A heap of when each group is due, or was before it had the turns that it had since."""
@@ -112,20 +115,26 @@ class Weighted:
 
     def add(self, consumer: IConsumer) -> None:
         """It is in turn, at the back of its group, if it has credit."""
-        self._capacities[consumer] = self._capacity(consumer)
+        self._consumers[consumer] = None
+        self._only = consumer if len(self._consumers) == 1 else None
+        consumer.place = self._capacity(consumer)
         self._join(consumer)
 
     def remove(self, consumer: IConsumer) -> None:
         """It is in turn no more."""
         self._leave(consumer)
-        del self._capacities[consumer]
-        if len(self._turns) > 2 * len(self._capacities):  # mostly empty groups
+        del self._consumers[consumer]
+        self._only = next(iter(self._consumers)) if len(self._consumers) == 1 else None
+        if len(self._turns) > 2 * len(self._consumers):  # mostly empty groups
             self._groups = {group.capacity: group for group in self._groups.values() if group.members}
             self._turns = [(group.due, group.number, group) for group in self._groups.values()]
             heapify(self._turns)
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
         """The next consumer with credit of the group that is due first."""
+        only = self._only
+        if only is not None:
+            return only if only.credit > 0 else None
         turns = self._turns
         while turns:
             due, number, group = turns[0]
@@ -142,7 +151,9 @@ class Weighted:
 
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
         """It had a turn, and its group with it, whoever was selected."""
-        group = self._groups[self._capacities[consumer]]
+        if consumer is self._only:
+            return
+        group = self._groups[consumer.place]
         group.members.move_to_end(consumer)
         group.had += 1
         group.due = group.start + group.had * group.ticks // group.parts
@@ -161,7 +172,7 @@ class Weighted:
 
     def describe(self) -> dict[str, object]:
         """The capacity of each consumer, and how many gave one that was ignored, as it is no number above 0."""
-        capacities = {consumer.id: capacity for consumer, capacity in self._capacities.items()}
+        capacities = {consumer.id: consumer.place for consumer in self._consumers}
         return {"capacities": capacities, "ignored": self._ignored}
 
     def _capacity(self, consumer: IConsumer) -> float:
@@ -179,7 +190,7 @@ class Weighted:
     def _join(self, consumer: IConsumer) -> None:
         if consumer.credit <= 0:
             return
-        capacity = self._capacities[consumer]
+        capacity = consumer.place
         group = self._groups.get(capacity)
         if group is None:
             group = self._groups[capacity] = _Group(capacity, next(self._numbers), self._now)
@@ -188,14 +199,14 @@ class Weighted:
 
     def _leave(self, consumer: IConsumer) -> None:
         """An empty group stays until it is due, so that nobody gains by leaving and coming back."""
-        group = self._groups.get(self._capacities[consumer])
+        group = self._groups.get(consumer.place)
         if group is not None:
             group.leave(consumer)
 
     def _reweigh(self, consumer: IConsumer, capacity: float) -> None:
-        if capacity != self._capacities[consumer]:
+        if capacity != consumer.place:
             self._leave(consumer)
-            self._capacities[consumer] = capacity
+            consumer.place = capacity
 
 
 def _number(given: object) -> float | None:

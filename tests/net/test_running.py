@@ -211,7 +211,8 @@ def test_a_wrong_config_is_all_its_problems_and_exit_status_1(start: Start, name
     assert process.said == [
         "txrouter: router.toml: router.stop_timeout: must be at least 0",
         "txrouter: --listen tcp: 'tcp' is no server endpoint: missing 1 required positional argument: 'port'",
-        "txrouter: --distribution x=pul: there is no policy 'pul'; there are: pull, round-robin, weighted",
+        "txrouter: --distribution x=pul: there is no policy 'pul'; there are: pull, balanced, closest, multicast, "
+        "round-robin, unavailable, weighted",
         "txrouter: router.toml: limits.max_links: must be at least 1",
     ]
 
