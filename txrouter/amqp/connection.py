@@ -89,6 +89,8 @@ class Connection:
         self.blocked = False
         self.writes = 0
         """How often all that there was to write has been written."""
+        self.streamed = 0
+        """Bytes of long messages that were put on links here, since then."""
         self.waiters: dict[IncomingLink, None] = {}
         """Links of other connections whose streamed message waits for room here."""
         self._wire = wire
@@ -249,11 +251,12 @@ class Connection:
                 break
         if not self.blocked:
             self.writes += 1
+            self.streamed = 0
         self._skip_written()
         if self._congested:
             self._relieve()
         if self.waiters and not self.blocked:
-            self._resume_waiters()
+            self.turn.crowd(self)
 
     def _skip_written(self) -> None:
         """Writing makes an event of each transfer, for the credit it took: no news, and there may be thousands."""
@@ -304,13 +307,15 @@ class Connection:
                 link.refresh()
         self._congested = still
 
-    def _resume_waiters(self) -> None:
-        waiters, self.waiters = self.waiters, {}
-        for link in waiters:
+    def resume_waiters(self) -> None:
+        """Let the long message go on that has waited longest of those that there is room for. Called by the turn."""
+        for link in self.waiters:
             if link.has_room():
+                del self.waiters[link]
                 self.turn.resume(link)
-            else:
-                self.waiters[link] = None
+                if self.waiters:
+                    self.turn.crowd(self)
+                return
 
     # -- time --------------------------------------------------------------------------------------
 

@@ -29,11 +29,10 @@ from txrouter.amqp.engine import (
     link_recv,
     link_send,
     link_session,
-    session_outgoing_bytes,
 )
 from txrouter.amqp.multicast import forward_to_copies, slow_copies, stream_copies
 from txrouter.amqp.outcomes import forward_state, say
-from txrouter.amqp.sizes import KEEP, OUTGOING_HIGH, STREAM_FROM
+from txrouter.amqp.sizes import KEEP, STREAM_FROM
 from txrouter.core.links import Producer
 from txrouter.core.outcomes import rejected
 
@@ -244,11 +243,12 @@ class IncomingLink(Producer):
         assert consumer is not None
         outgoing = consumer.connection
         while True:
-            if outgoing.blocked or session_outgoing_bytes(consumer.session) > OUTGOING_HIGH:
+            room = consumer.room()
+            if not room and delivery_pending(delivery.pn):
                 outgoing.waiters[self] = None
                 outgoing.mark()
                 return False
-            count = link_recv(self.pn, BUFFER, CHUNK)
+            count = link_recv(self.pn, BUFFER, room)
             if count == 0:
                 return False
             if count < 0:
@@ -257,6 +257,7 @@ class IncomingLink(Producer):
             if self.is_too_large():
                 return False
             link_send(consumer.pn, BUFFER, count)
+            outgoing.streamed += count
             outgoing.mark()
             self.connection.mark()  # the session's window may have to be opened again
         if delivery_aborted(delivery.pn):
@@ -276,11 +277,11 @@ class IncomingLink(Producer):
         return True
 
     def has_room(self) -> bool:
-        """Whether the session that a message is streamed to takes more, or all of them if it is streamed to many."""
+        """Whether more can be streamed, if a message is being."""
         if self.head is not None and self.head.copies is not None:
             return not slow_copies(self)
         consumer = self.head.consumer if self.head is not None else None
-        return consumer is None or consumer.pn is None or session_outgoing_bytes(consumer.session) <= OUTGOING_HIGH
+        return consumer is None or consumer.streaming is None or consumer.room() > 0
 
     def is_too_large(self) -> bool:
         """Whether what has come of the head is more than is allowed. Then that is its end, and the link's."""

@@ -6,6 +6,7 @@ its consumers together, at the pace of the slowest; one that stalls the others f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -189,7 +190,7 @@ def stream_copies(link: IncomingLink, head: IncomingDelivery) -> bool:
     copies = head.copies
     assert copies is not None
     while True:
-        slow = slow_copies(link)
+        slow = slow_copies(link) if delivery_pending(head.pn) else ()
         for copy in slow:
             copy.consumer.connection.waiters[link] = None
             copy.consumer.connection.mark()
@@ -198,7 +199,7 @@ def stream_copies(link: IncomingLink, head: IncomingDelivery) -> bool:
                 copies.stalled_since = link.connection.router.now
             return False
         copies.stalled_since = None
-        count = link_recv(link.pn, BUFFER, CHUNK)
+        count = link_recv(link.pn, BUFFER, _room(head))
         if count == 0:
             return False
         if count < 0:
@@ -208,6 +209,7 @@ def stream_copies(link: IncomingLink, head: IncomingDelivery) -> bool:
             return False
         for consumer in _consumers(head):
             link_send(consumer.pn, BUFFER, count)
+            consumer.connection.streamed += count
             consumer.connection.mark()
         link.connection.mark()  # the session's window may have to be opened again
     if not delivery_aborted(head.pn):
@@ -259,14 +261,18 @@ def _consumers(head: IncomingDelivery) -> list[OutgoingLink]:
     return [copy.consumer for copy in head.copies.live]  # type: ignore[union-attr, misc]
 
 
+def _room(head: IncomingDelivery) -> int:
+    """How many bytes more of the head can be put on the links of all its consumers, of which some may share a
+    connection."""
+    consumers = _consumers(head)
+    together = Counter(consumer.connection for consumer in consumers)
+    return min((-(-consumer.room() // together[consumer.connection]) for consumer in consumers), default=CHUNK)
+
+
 def slow_copies(link: IncomingLink) -> list[OutgoingCopy]:
     """The copies of its head whose consumers cannot take more for now."""
     head = link.head
     if head is None or head.copies is None:
         return []
     live: Any = head.copies.live
-    return [
-        copy
-        for copy in live
-        if copy.consumer.connection.blocked or session_outgoing_bytes(copy.consumer.session) > OUTGOING_HIGH
-    ]
+    return [copy for copy in live if not copy.consumer.room()]

@@ -15,6 +15,7 @@ from txrouter.amqp.engine import (
     TAG_COUNTER,
     delivery_abort,
     delivery_aborted,
+    delivery_pending,
     delivery_remote_state,
     delivery_settle,
     link_advance,
@@ -31,7 +32,7 @@ from txrouter.amqp.engine import (
 )
 from txrouter.amqp.multicast import OutgoingCopy
 from txrouter.amqp.outcomes import forward_state, heard
-from txrouter.amqp.sizes import KEEP, LARGE, OUTGOING_HIGH
+from txrouter.amqp.sizes import KEEP, LARGE, OUTGOING_HIGH, SHARE, STREAMS_AHEAD
 from txrouter.core.deliveries import Malformed
 from txrouter.core.links import Consumer
 
@@ -48,7 +49,7 @@ HEADER: Final[int] = 128
 class OutgoingLink(Consumer):
     """A consumer's link."""
 
-    __slots__ = ("congested", "connection", "pn", "session", "streaming")
+    __slots__ = ("began", "congested", "connection", "pn", "session", "streaming")
 
     def __init__(
         self, id: str, connection: Connection, properties: Mapping[str, object], pn: Any, capacity: float
@@ -59,6 +60,8 @@ class OutgoingLink(Consumer):
         self.session = link_session(pn)
         self.streaming: IncomingDelivery | OutgoingCopy | None = None
         """The message that is being sent in pieces: until its end no other can go by this link."""
+        self.began = 0
+        """When, by its connection's `writes`, the bytes of it that are unsent began to be put there."""
         self.congested = False
         """Its session has more unsent bytes than are good."""
 
@@ -166,6 +169,25 @@ class OutgoingLink(Consumer):
             self.unsettled[out] = delivery
         if session_outgoing_bytes(self.session) > OUTGOING_HIGH:
             self.connection.congest(self)
+
+    def room(self) -> int:
+        """How many bytes more of the message that is streamed may be put on this link now.
+
+        None where some were left by a write: proton serves messages in the order in which they got bytes to send, so
+        one that always has some would let no other of its session pass before its end, where the session's window is
+        small. And little where much of the session waits.
+        """
+        connection = self.connection
+        if connection.blocked:
+            return 0
+        least = 0
+        unsent = int(session_outgoing_bytes(self.session))
+        if not unsent or not delivery_pending(self.streaming.out):  # type: ignore[union-attr]
+            self.began = connection.writes
+            least = SHARE
+        elif self.began != connection.writes:
+            return 0
+        return min(max(STREAMS_AHEAD - unsent, least), max(STREAMS_AHEAD - connection.streamed, 0))
 
     def recall(self, delivery: IncomingDelivery | OutgoingCopy, out: Any) -> None:
         """Let go of what was sent. If it was still being streamed it is aborted; if nothing of it had gone, the credit

@@ -27,6 +27,7 @@ class Turn:
         self._scheduled = False
         self.clock = clock
         self._dirty: list[Connection] = []
+        self._crowded: dict[Connection, None] = {}
         self._resumed: dict[IncomingLink, None] = {}
         self._draining: dict[OutgoingLink, None] = {}
         self.after: list[Callable[[], None]] = []
@@ -48,15 +49,24 @@ class Turn:
         self._resumed[link] = None
         self.wake()
 
+    def crowd(self, connection: Connection) -> None:
+        """Long messages wait for room on this connection. They go on in the next turn: others are to be read before."""
+        self._crowded[connection] = None
+        self.wake()
+
     def drain(self, link: OutgoingLink) -> None:
         """This consumer wants what there is now, and to be left with no credit."""
         self._draining[link] = None
         self.wake()
 
     def end(self) -> None:
-        """Serve what was put off, until nothing is left."""
+        """Serve what was put off, until nothing is left but what is for the next turn."""
         self._scheduled = True  # what is marked from here on is served here
         self._router.now = self.clock()
+        if self._crowded:
+            crowded, self._crowded = self._crowded, {}
+            for connection in crowded:
+                connection.resume_waiters()
         while True:
             self._router.turn()
             if self._resumed:
@@ -74,6 +84,8 @@ class Turn:
             else:
                 break
         self._scheduled = False
+        if self._crowded:
+            self.wake()
         if self.after:
             after, self.after = self.after, []
             for call in after:

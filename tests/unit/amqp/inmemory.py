@@ -165,11 +165,13 @@ class Network:
         self.run()
         return client
 
-    def end_turn(self) -> None:
-        """The router's turn is over, if anything happened in it."""
-        if self._turn_is_due:
-            self._turn_is_due = False
-            self.turn.end()
+    def end_turn(self) -> bool:
+        """The router's turn is over, if anything happened in it: that is returned."""
+        if not self._turn_is_due:
+            return False
+        self._turn_is_due = False
+        self.turn.end()
+        return True
 
     def run(self) -> None:
         """Carry bytes until there are none left."""
@@ -301,17 +303,19 @@ class Client:
         self.sessions.append(session)
         return session
 
-    def sender(self, address: str | None, mode: int = Link.SND_MIXED, **more: Any) -> Sender:
-        """It attaches a producer; with None, an anonymous one."""
+    def sender(self, address: str | None, mode: int = Link.SND_MIXED, session: Any = None, **more: Any) -> Sender:
+        """It attaches a producer; with None, an anonymous one. In a session of its own, if none is given."""
         self._links += 1
-        link: Any = self.session().sender(f"sender-{self._links}")
+        link: Any = (session or self.session()).sender(f"sender-{self._links}")
         link.target.address = address
         return self._opened(Sender(self, link), link, snd_settle_mode=mode, **more)  # type: ignore[no-any-return]
 
-    def receiver(self, address: str | None, credit: int = 0, dynamic: bool = False, **more: Any) -> Receiver:
-        """It attaches a consumer, and grants credit."""
+    def receiver(
+        self, address: str | None, credit: int = 0, dynamic: bool = False, session: Any = None, **more: Any
+    ) -> Receiver:
+        """It attaches a consumer, and grants credit. In a session of its own, if none is given."""
         self._links += 1
-        link: Any = self.session().receiver(f"receiver-{self._links}")
+        link: Any = (session or self.session()).receiver(f"receiver-{self._links}")
         link.source.address = address
         link.source.dynamic = dynamic
         if credit:

@@ -6,7 +6,9 @@ import pytest
 from proton import Message
 
 from tests.unit.amqp.inmemory import ACCEPTED, LOST, RELEASED, Network, Outcome, Receiver, Sender
-from txrouter.amqp.sizes import KEEP, OUTGOING_HIGH, STREAM_FROM
+from txrouter.amqp.engine import session_outgoing_bytes
+from txrouter.amqp.outgoing import OutgoingLink
+from txrouter.amqp.sizes import KEEP, OUTGOING_HIGH, STREAM_FROM, STREAMS_AHEAD
 
 SIZES = [1, 511, 4_096, KEEP, KEEP + 1, STREAM_FROM, STREAM_FROM + 1, (1 << 17) - 1, 1 << 17, (1 << 17) + 1, 1 << 20]
 PIECE = 10_000
@@ -309,6 +311,101 @@ def test_a_session_with_too_much_unsent_is_passed_over_until_it_has_gone() -> No
     assert len(slow.bodies) + len(quick.bodies) == 12
     assert net.address().free == 200 - 12
     assert all(each.outcome is None for each in sent)
+
+
+# -- long messages beside others -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("long", [1, 3])
+def test_small_messages_pass_long_ones_however_small_their_session_is(long: int) -> None:
+    net = Network()
+    client = net.client(max_frame=4_096)
+    session = client.session()
+    session.incoming_capacity = 8_192
+    large = [client.receiver(f"large-{number}", 1, session=session) for number in range(long)]
+    small = client.receiver("small", 10, session=session)
+    sent = [net.client().sender(f"large-{number}").begins(data(1 << 20)) for number in range(long)]
+    client.reads = False
+    for each in sent:
+        each.goes_on(bytes(2 << 20))
+    net.client().sender("small").sends(b"small")
+    came = sum(len(each.next().data) for each in large)
+    client.reads = net.by_hand = True
+    while not small.got:
+        assert client.carry() | net.end_turn()
+    assert sum(len(each.next().data) for each in large) - came < 3 * STREAMS_AHEAD
+    net.by_hand = False
+    for each in sent:
+        each.ends()
+    assert [each.bodies for each in large] == [[data(1 << 20) + bytes(2 << 20)]] * long
+    net.check()
+
+
+def test_a_long_message_goes_on_where_small_ones_always_wait_for_their_session() -> None:
+    net = Network()
+    client = net.client(max_frame=4_096)
+    session = client.session()
+    session.incoming_capacity = 8_192
+    large, small = client.receiver("large", 1, session=session), client.receiver("small", 200, session=session)
+    sent = net.client().sender("large").begins(data(1 << 20))
+    busy = net.client().sender("small")
+    (consumer,) = net.address("small").consumers
+    assert isinstance(consumer, OutgoingLink)
+    net.by_hand = True
+    for _ in range(2_000):
+        while busy.link.queued < 50:
+            busy.sends(bytes(4_000), presettled=True)
+        for client in net.clients:
+            client.carry_out()
+        net.end_turn()
+        assert session_outgoing_bytes(consumer.session) > STREAMS_AHEAD
+        client.carry_in(4_096)
+        for client in net.clients:
+            client.carry_in(4_096)
+        small.grants(200 - small.credit)
+        if large.got and len(large.next().data) == 1 << 20:
+            break
+    net.by_hand = False
+    sent.ends()
+    assert large.bodies == [data(1 << 20)]
+
+
+def test_a_turn_does_not_last_as_long_as_there_is_something_of_a_long_message() -> None:
+    net = Network()
+    sender, slow = pair(net)
+    slow.client.wire.room = 0
+    slow.client.reads = False
+    sent = sender.begins(data(3 << 20))
+    slow.client.wire.room = None
+    net.by_hand = True
+    slow.client.router_end.unblock()
+    written = len(slow.client.wire.output)
+    turns = 0
+    while net.end_turn():
+        assert len(slow.client.wire.output) - written < 4 * STREAMS_AHEAD
+        written = len(slow.client.wire.output)
+        turns += 1
+    assert turns > 10
+    net.by_hand = False
+    slow.client.reads = True
+    sent.ends()
+    assert slow.bodies == [data(3 << 20)]
+
+
+def test_long_messages_to_one_connection_take_turns() -> None:
+    net = Network()
+    client = net.client()
+    consumers = [client.receiver(f"{number}", 1) for number in range(5)]
+    client.wire.room = 1 << 16
+    client.reads = False
+    for number in range(5):
+        net.client().sender(f"{number}").begins(data(3 << 20))
+    for _ in range(200):
+        client.carry_in(1 << 16)
+        net.end_turn()
+    came = [len(each.next().data) for each in consumers]
+    assert min(came) > 1 << 20
+    assert max(came) - min(came) < 4 * STREAMS_AHEAD
 
 
 # -- lost in the middle ----------------------------------------------------------------------------------
