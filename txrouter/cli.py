@@ -47,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="run a router"))
     _add_check(commands.add_parser("check", help="check a config"))
     _add_policies(commands.add_parser("policies", help="list the distribution policies"))
+    _add_send(commands.add_parser("send", help="send messages, and say what became of them"))
+    _add_receive(commands.add_parser("receive", help="receive messages"))
     commands.add_parser("demo", help="show what a router does, with real traffic", add_help=False)
     return parser
 
@@ -122,6 +124,35 @@ def _log_to_stderr(level: str) -> None:
     wanted = LogLevelFilterPredicate(defaultLogLevel=LogLevel.levelWithName(level))
     observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [wanted])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+
+
+# ---- send and receive ----------------------------------------------------------------------------------------------
+
+
+def _add_send(send: argparse.ArgumentParser) -> None:
+    from txrouter.client import arguments
+
+    def run(given: argparse.Namespace) -> int:
+        options = arguments.send_options(send, given)
+        from txrouter.client import program
+
+        return program.send(options)
+
+    arguments.add_send(send)
+    send.set_defaults(command=run)
+
+
+def _add_receive(receive: argparse.ArgumentParser) -> None:
+    from txrouter.client import arguments
+
+    def run(given: argparse.Namespace) -> int:
+        options = arguments.receive_options(receive, given)
+        from txrouter.client import program
+
+        return program.receive(options)
+
+    arguments.add_receive(receive)
+    receive.set_defaults(command=run)
 
 
 # ---- check ---------------------------------------------------------------------------------------------------------
