@@ -120,7 +120,7 @@ class Client:
         """The server has detached a link: that is the end, unless it was asked for."""
         if not self.stopping:
             did = "detached" if self.report.messages else "refuses"
-            self.fail(f"the server {did} {self.report.address}: {reason}")
+            self.fail(f"the server {did} {self.report.address}{reason}")
 
     def flowed(self, link: Any) -> None:
         """The server gave credit, or gave some back; `ready` comes next."""
@@ -193,7 +193,9 @@ class Client:
 
     def _unanswered(self) -> None:
         if not self.stopping:
-            self.fail(f"{self.options.server} takes connections, but did not answer within {self.patience:g} s")
+            self._failure = f"{self.options.server} takes connections, but did not answer within {self.patience:g} s"
+            self.stopping = True
+            self._connection.abort()  # who does not answer will not answer a close frame either
 
     def _tick(self) -> None:
         self._connection.tick(self._reactor.seconds())

@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from txrouter.client.server import Server
 
-__all__ = ["Connection", "User", "spoken"]
+__all__ = ["Connection", "User"]
 
 IDLE_TIMEOUT = 60.0
 """Seconds of silence from the server after which the connection is lost; it is told half of that."""
@@ -40,7 +40,7 @@ class User(Protocol):
         """The server has attached its end of a link."""
 
     def detached(self, link: Any, reason: str) -> None:
-        """The server has detached a link."""
+        """The server has detached a link; `reason`, if there is one, is to be put behind other words."""
 
     def flowed(self, link: Any) -> None:
         """The server gave credit, or gave some back."""
@@ -212,12 +212,12 @@ class Connection(TwistedProtocol):
         elif kind is proton.Event.LINK_REMOTE_OPEN:
             self._user.attached(event.link)
         elif kind in (proton.Event.LINK_REMOTE_CLOSE, proton.Event.LINK_REMOTE_DETACH):
-            self._user.detached(event.link, spoken(event.link.remote_condition))
+            self._user.detached(event.link, _spoken(event.link.remote_condition))
             event.link.close()
         elif kind is proton.Event.SESSION_REMOTE_CLOSE:
-            self._ended(f"the server ended the session: {spoken(event.session.remote_condition)}")
+            self._ended("the server ended the session" + _spoken(event.session.remote_condition))
         elif kind is proton.Event.CONNECTION_REMOTE_CLOSE:
-            self._ended(f"the server closed the connection: {spoken(event.connection.remote_condition)}")
+            self._ended("the server closed the connection" + _spoken(event.connection.remote_condition))
         elif kind is proton.Event.TRANSPORT_ERROR:
             self._reason = self._reason or self._of_transport(event.transport.condition)
 
@@ -228,7 +228,7 @@ class Connection(TwistedProtocol):
             return "the server does not let us in without a user and password, as in amqp://user:password@host"
         if condition and condition.name == "amqp:connection:framing-error":
             return f"the server does not speak AMQP 1.0 as it should: {condition.description}"
-        return f"the connection failed: {spoken(condition)}"
+        return "the connection failed" + _spoken(condition)
 
     def _ended(self, reason: str) -> None:
         if not self._closing:
@@ -236,11 +236,10 @@ class Connection(TwistedProtocol):
             self.close()
 
 
-def spoken(condition: Any) -> str:
-    """An AMQP error, in words."""
-    if not condition:
-        return "it gave no reason"
-    return f"{condition.name}: {condition.description}" if condition.description else str(condition.name)
+def _spoken(condition: Any) -> str:
+    """An AMQP error in words, to be put behind others; nothing if there is none."""
+    said = (condition.name, condition.description) if condition else ()
+    return "".join(f": {each}" for each in said if each)
 
 
 def _why_lost(failure: Failure) -> str:

@@ -13,7 +13,7 @@ from txrouter.client.answers import Answers
 from txrouter.client.client import Client, Sink
 from txrouter.client.options import ReceiveOptions
 from txrouter.client.report import Outcome, Report
-from txrouter.client.shown import as_bytes, as_json
+from txrouter.client.shown import as_bytes, as_json, read
 
 __all__ = ["Consumer"]
 
@@ -173,10 +173,9 @@ class Consumer(Client):
         delivery, data = arrived.delivery, arrived.data
         self.heard()
         self.report.moved(now, len(data))
-        message = proton.Message()
         try:
-            message.decode(data)
-        except proton.ProtonException as error:
+            message = read(data)
+        except ValueError as error:
             self._say(f"a message that cannot be read: {error}")
             self._conclude(delivery, Outcome("rejected", "amqp:decode-error", str(error)))
             return
@@ -212,7 +211,7 @@ class Consumer(Client):
 
     def detached(self, link: Any, reason: str) -> None:
         if link.is_sender and not self.stopping:
-            self.fail(f"the server takes no answers on one link for all addresses: {reason}")
+            self.fail(f"the server takes no answers on one link for all addresses{reason}")
         else:
             super().detached(link, reason)
 

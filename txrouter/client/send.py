@@ -11,7 +11,7 @@ from txrouter.client.client import Client, Sink
 from txrouter.client.messages import Bodies, MessageMaker
 from txrouter.client.options import SendOptions
 from txrouter.client.report import Outcome, Report
-from txrouter.client.shown import as_bytes, as_json
+from txrouter.client.shown import as_bytes, as_json, read
 
 __all__ = ["Producer"]
 
@@ -106,7 +106,7 @@ class Producer(Client):
 
     def _explain(self) -> None:
         if self._link.credit <= 0 and not self.report.messages and not self._all_sent and not self.stopping:
-            self._say(f"waiting: the server gives no credit for {self.options.address!r} yet; it may have no consumer")
+            self._say(f"waiting: the server gives no credit for {self.options.address} yet; it may have no consumer")
 
     # -- sending -----------------------------------------------------------------------------------
 
@@ -221,10 +221,9 @@ class Producer(Client):
         link.flow(1)
 
     def _print(self, data: bytes, *, settled: bool) -> None:
-        reply = proton.Message()
         try:
-            reply.decode(data)
-        except proton.ProtonException as error:
+            reply = read(data)
+        except ValueError as error:
             self._say(f"a reply that cannot be read: {error}")
             return
         asked = self._asked_at.pop(str(reply.correlation_id), None)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from proton import Array, Described, Message, decimal32, decimal64, decimal128
+from proton import Array, Described, Message, ProtonException, decimal32, decimal64, decimal128
 
-__all__ = ["as_bytes", "as_json"]
+__all__ = ["as_bytes", "as_json", "read"]
 
 _PROPERTIES = {
     "message_id": "id",
@@ -30,6 +30,19 @@ _PROPERTIES = {
 }
 """AMQP's names of a message's properties, and proton's."""
 _SHOWN = "\n\t"
+
+
+def read(data: bytes) -> Message:
+    """The message that these bytes are. proton lets much pass, and decodes as far as it can.
+
+    :raise ValueError: they are none.
+    """
+    message = Message()
+    try:
+        message.decode(data)
+    except ProtonException as error:
+        raise ValueError(str(error)) from None
+    return message
 
 
 def as_json(message: Message, *, address: str, size: int, settled: bool, body: bool = True) -> str:
