@@ -115,7 +115,7 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     said = capsys.readouterr().out
-    for command in ("run", "check", "policies", "demo"):
+    for command in ("run", "send", "receive", "check", "policies", "demo"):
         assert f"\n    {command} " in said
 
 
@@ -146,6 +146,7 @@ def test_the_module_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     ("line", "absent"),
     [
         (["--version"], {"twisted", "pydantic", "cproton_ffi", "zope.interface"}),
+        (["send", "--help"], {"twisted", "pydantic", "cproton_ffi", "zope.interface"}),
         (["policies"], {"twisted.internet.reactor", "pydantic", "cproton_ffi"}),
         (["check", "/no/such/file"], {"twisted.internet.reactor", "cproton_ffi"}),
     ],

@@ -252,6 +252,9 @@ def receive_options(parser: argparse.ArgumentParser, given: argparse.Namespace) 
 
 def _target(parser: argparse.ArgumentParser, given: argparse.Namespace, text: str | None) -> tuple[str, Server]:
     """The address, and the server it is at."""
+    for name, value in vars(given).items():
+        if isinstance(value, str) and name not in ("file", "ca") and not _is_text(value):
+            parser.error(f"{name} is not UTF-8")
     try:
         of_address, address = (None, "") if text is None else split_address(text)
         if of_address is not None and given.server is not None:
@@ -266,9 +269,14 @@ def _target(parser: argparse.ArgumentParser, given: argparse.Namespace, text: st
     return address, server
 
 
+def _is_text(value: str) -> bool:
+    # what a command line has that is no text is here as surrogates
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
 def _pair(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
-    if not equals or not name.removesuffix(":"):
+    if not equals or not name.removesuffix(":") or not _is_text(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=TEXT")
     if not name.endswith(":"):
         return name, value

@@ -202,7 +202,8 @@ class Client:
 
     def lost(self, reason: str) -> None:
         """The connection is gone."""
-        self._end(self._failure or reason)
+        # what goes wrong while it ends in order changes nothing any more
+        self._end(self._failure or ("" if self.stopping else reason))
 
     def _end(self, failure: str) -> None:
         self._over = True

@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
@@ -17,7 +18,7 @@ from twisted.python.failure import Failure
 from txrouter.client.bar import REDRAW, Bar, wants_bar
 from txrouter.client.client import Client, Failed
 from txrouter.client.dialling import converse
-from txrouter.client.messages import Bodies, Repeated
+from txrouter.client.messages import Bodies, Body, Repeated
 from txrouter.client.options import ConnectOptions, ReceiveOptions, SendOptions
 from txrouter.client.receive import Consumer
 from txrouter.client.send import Producer
@@ -25,6 +26,7 @@ from txrouter.client.streams import Lines, Output
 
 __all__ = ["receive", "send"]
 
+_STDIN = 0
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -36,6 +38,8 @@ def send(options: SendOptions) -> int:
         bodies = _bodies(options, reactor)
     except OSError as error:
         _say("send", f"cannot read {error.filename or 'standard input'}: {error.strerror}")
+        return 1
+    except KeyboardInterrupt:
         return 1
     program = _Program("send", options, reactor)
     producer = Producer(options, bodies, program.out, reactor, program.say)
@@ -57,26 +61,36 @@ def _bodies(options: SendOptions, reactor: Any) -> Bodies:
     """:raise OSError: the file cannot be read."""
     if options.lines:
         assert options.file is not None
-        return Lines(reactor, 0 if options.file == "-" else os.open(options.file, os.O_RDONLY), options.count)
-    count = options.count or 1
+        return Lines(reactor, _STDIN if options.file == "-" else os.open(options.file, os.O_RDONLY), options.count)
+    body = _body(options)
+    return Repeated(options.count or 1, "message {}".format if body is None else lambda number: body)
+
+
+def _body(options: SendOptions) -> Body | None:
+    """The body of every message, if all have the same.
+
+    :raise OSError: the file cannot be read.
+    """
+    if options.file == "-":
+        return sys.stdin.buffer.read()
     if options.file is not None:
-        if options.file == "-":
-            content = sys.stdin.buffer.read()
-        else:
-            with open(options.file, "rb") as file:
-                content = file.read()
-        return Repeated(count, lambda number: content)
+        return Path(options.file).read_bytes()
     if options.size is not None:
-        filling = b"x" * options.size
-        return Repeated(count, lambda number: filling)
-    if options.body is not None:
-        text = options.body
-        return Repeated(count, lambda number: text)
-    return Repeated(count, lambda number: f"message {number}")
+        return b"x" * options.size
+    return options.body
 
 
 def _say(command: str, text: str) -> None:
-    print(f"txrouter {command}: {text}", file=sys.stderr, flush=True)
+    _print(f"txrouter {command}: {text}", sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    # in one piece, unlike print(): others may write to the same terminal
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except BrokenPipeError:  # nobody reads it; nor is Python to try again when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class _Program:
@@ -96,7 +110,7 @@ class _Program:
             self._bar.clear()
         _say(self._command, text)
 
-    def run(self, client: Client, report_to: Any) -> int:
+    def run(self, client: Client, report_to: TextIO) -> int:
         """Run the reactor until the client has ended. Returns the exit status."""
         reactor = self._reactor
         self.out.gone = client.stop
@@ -112,7 +126,7 @@ class _Program:
         if not self._options.quiet and (client.report.messages or not self._failure):
             report = client.report
             shown = json.dumps(report.as_json()) if self._options.json else report.text()
-            print(shown, file=report_to, flush=True)
+            _print(shown, report_to)
         return 0 if client.complete and not self._failure else 1
 
     def _start(self, client: Client) -> None:
