@@ -43,10 +43,14 @@ class Paper:
 
 
 class Talk:
-    """One client in the test's reactor, from its command line."""
+    """One client in the test's reactor, from its command line.
 
-    def __init__(self, router: RunningRouter | int) -> None:
-        self.port = router if isinstance(router, int) else router.port
+    :param server: where it connects: to a router, a port, or what a command line may say.
+    """
+
+    def __init__(self, server: RunningRouter | int | str) -> None:
+        port = server.port if isinstance(server, RunningRouter) else server
+        self.server = port if isinstance(port, str) else f"127.0.0.1:{port}"
         self.paper = Paper()
         self.said: list[str] = []
         """What it told people."""
@@ -58,7 +62,7 @@ class Talk:
         """Begin `txrouter send`; bodies are `message 1` and so on, if none are given."""
         parser = argparse.ArgumentParser()
         arguments.add_send(parser)
-        options = arguments.send_options(parser, parser.parse_args([*line, "--to", f"127.0.0.1:{self.port}"]))
+        options = arguments.send_options(parser, parser.parse_args([*line, "--to", self.server]))
         if bodies is None:
             bodies = Repeated(options.count or 1, lambda number: f"message {number}")
         return self._begin(Producer(options, bodies, self.paper, reactor, self.said.append))
@@ -67,7 +71,7 @@ class Talk:
         """Begin `txrouter receive`."""
         parser = argparse.ArgumentParser()
         arguments.add_receive(parser)
-        options = arguments.receive_options(parser, parser.parse_args([*line, "--from", f"127.0.0.1:{self.port}"]))
+        options = arguments.receive_options(parser, parser.parse_args([*line, "--from", self.server]))
         return self._begin(Consumer(options, self.paper, reactor, self.said.append))
 
     def _begin(self, client: Client) -> Talk:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from tests.net.clients import DYNAMIC
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED
 from tests.net.routers import RunningRouter, ahead
-from tests.net.talks import Command, Paper, Talk
+from tests.net.talks import Paper, Talk
 from tests.net.waiting import reactor, wait_until
 from txrouter.client.messages import Repeated
 
@@ -431,6 +430,70 @@ async def test_a_server_that_wants_a_user_is_said_to(strange: Callable[[bytes], 
     )
 
 
+# -- other ways to connect -----------------------------------------------------------------------------------------
+
+# Twisted's own doing
+with_tls = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+
+
+@ensureDeferred
+async def test_over_a_unix_socket(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "router.sock"
+    await start(listener=[{"endpoint": f"unix:{path}"}])
+    receiving = Talk(f"unix:{path}").receive("x", "--count", "1")
+    assert (await Talk(f"unix:{path}").send("x").end()).ok
+    await receiving.end()
+
+
+async def over_tls(start: Start, certificate: Path) -> int:
+    """The port of a router that listens with TLS."""
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={certificate}:certKey={certificate}"
+    return (await start(listener=[{"endpoint": endpoint}])).port
+
+
+@with_tls
+@pytest.mark.parametrize(("host", "trust"), [("localhost", "--ca"), ("127.0.0.1", "--insecure")])
+@ensureDeferred
+async def test_over_tls(start: Start, certificate: Path, host: str, trust: str) -> None:
+    server = f"amqps://{host}:{await over_tls(start, certificate)}"
+    options = [trust, str(certificate)] if trust == "--ca" else [trust]
+    body = os.urandom(1_000_000)
+    receiving = Talk(server).receive("x", "--count", "1", *options)
+    sending = await Talk(server).send("x", *options, bodies=Repeated(1, lambda number: body)).end()
+    assert sending.ok
+    await receiving.end()
+    assert receiving.paper.lines == [body]
+
+
+@with_tls
+@ensureDeferred
+async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(start: Start, certificate: Path) -> None:
+    talk = await Talk(f"amqps://localhost:{await over_tls(start, certificate)}").send("x").end()
+    assert talk.failure == "TLS failed: certificate verify failed"
+
+
+@with_tls
+@ensureDeferred
+async def test_a_certificate_for_another_host_is_not_trusted(start: Start, certificate: Path) -> None:
+    port = await over_tls(start, certificate)
+    talk = await Talk(f"amqps://127.0.0.1:{port}").send("x", "--ca", str(certificate)).end()
+    assert talk.failure == "TLS failed: the certificate is for another host"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [("", "it has no PEM certificate"), (None, "No such file or directory")]
+)
+@ensureDeferred
+async def test_certificates_that_cannot_be_used_are_said_to_be(
+    tmp_path: Path, content: str | None, problem: str
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    talk = await Talk("amqps://localhost:1").send("x", "--ca", str(file)).end()
+    assert talk.failure == f"cannot use {file}: {problem}"
+
+
 @ensureDeferred
 async def test_what_is_stopped_before_it_is_connected_just_ends(router: RunningRouter) -> None:
     talk = await Talk(router).receive("x").stop()
@@ -516,100 +579,3 @@ async def test_an_answer_that_cannot_be_delivered_is_said_not_to_be(router: Runn
     await Talk(router).send("x", "--reply-to", address).end()
     await receiving.end()
     assert receiving.said == ["an answer was not accepted but released"]
-
-
-# -- as processes --------------------------------------------------------------------------------------------------
-
-Run = Callable[..., Command]
-
-
-@pytest.fixture
-def run(router: RunningRouter) -> Iterator[Run]:
-    """Start `txrouter` as a process, with the router as its server."""
-    commands: list[Command] = []
-
-    def start(*line: str, stdin: Any = subprocess.DEVNULL) -> Command:
-        commands.append(Command(router, *line, stdin=stdin))
-        return commands[-1]
-
-    yield start
-    for command in commands:
-        command.kill()
-
-
-@ensureDeferred
-async def test_the_processes_print_messages_reports_and_nothing_else(run: Run) -> None:
-    receiving = run("receive", "x", "--count", "3", "--json")
-    sending = run("send", "x", "--count", "3", "--json", "--size", "10")
-    assert await sending.end() == await receiving.end() == 0
-    [report] = sending.json
-    assert report["outcomes"] == [{"outcome": "accepted", "count": 3}]
-    assert sending.err == ""
-    assert [message["body"] for message in receiving.json] == ["x" * 10] * 3
-    assert json.loads(receiving.err)["received"] == 3
-
-
-@ensureDeferred
-async def test_lines_of_standard_input_are_sent_as_they_come(run: Run, router: RunningRouter) -> None:
-    receiving = Talk(router).receive("x", "--count", "3")
-    sending = run("send", "x", "--lines", stdin=subprocess.PIPE)
-    stdin = sending.process.stdin
-    assert stdin is not None
-    stdin.write(b"one\n")
-    stdin.flush()
-    await receiving.got(1)
-    assert await sending.end("zwö\r\nno end".encode()) == 0
-    await receiving.end()
-    assert receiving.printed == ["one", "zwö", "no end"]
-    assert sending.out.startswith("sent 3 to x, ")
-
-
-@ensureDeferred
-async def test_standard_input_is_one_body(run: Run, router: RunningRouter) -> None:
-    receiving = Talk(router).receive("x", "--count", "1")
-    assert await run("send", "x", "--file", "-", "-q", stdin=subprocess.PIPE).end(b"one\ntwo\n\xff") == 0
-    await receiving.end()
-    assert receiving.paper.lines == [b"one\ntwo\n\xff"]
-
-
-@ensureDeferred
-async def test_ctrl_c_ends_a_receiver_in_order(run: Run, router: RunningRouter) -> None:
-    receiving = run("receive", "x", "--delay", "0.2")
-    sending = Talk(router).send("x", "--count", "3")
-    assert await receiving.first_line() == "message 1\n"
-    receiving.process.send_signal(signal.SIGINT)
-    assert await receiving.end() == 0
-    assert "Traceback" not in receiving.err
-    assert receiving.err.startswith("received 1 from x, ")
-    await sending.end()
-    assert sending.outcomes == {"accepted": 1, "released": 2}
-
-
-@ensureDeferred
-async def test_who_reads_no_more_ends_a_receiver_in_order(run: Run, router: RunningRouter) -> None:
-    receiving = run("receive", "x")
-    sending = Talk(router).send("x", "--count", "20", "--rate", "50")
-    await receiving.first_line()
-    assert receiving.process.stdout is not None
-    receiving.process.stdout.close()
-    receiving.process.stdout = open(os.devnull, "rb")  # noqa: SIM115
-    assert await receiving.end() == 0
-    assert "Traceback" not in receiving.err
-    await sending.stop()
-    assert set(sending.outcomes) <= {"accepted", "released"}
-
-
-@pytest.mark.parametrize(
-    ("line", "status", "err"),
-    [
-        (["send", "$management"], 1, "txrouter send: the server refuses $management: "),
-        (["send", "x", "--file", "/no/such"], 1, "txrouter send: cannot read /no/such: No such file or directory\n"),
-        (["send", "x", "--count", "none"], 2, "usage: "),
-    ],
-)
-@ensureDeferred
-async def test_what_is_wrong_is_said_and_in_the_exit_status(run: Run, line: list[str], status: int, err: str) -> None:
-    command = run(*line)
-    assert await command.end() == status
-    assert command.err.startswith(err)
-    assert command.out == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,6 @@ from typing import Any
 import proton
 import proton.utils
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pytest_twisted import ensureDeferred
 from twisted.internet.endpoints import clientFromString, wrapClientTLS
 from twisted.internet.error import ConnectionRefusedError
@@ -428,30 +424,6 @@ async def test_over_a_unix_socket(start: Start, tmp_path: Path) -> None:
     consumer = await client.receiver("y", credit=1, takes=ACCEPTED)
     assert await (await client.sender("y")).send(data).over() == ACCEPTED
     assert consumer.messages[0].data == data
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A file with a key, and a certificate for `localhost` that it signed itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    plain = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path = tmp_path / "router.pem"
-    path.write_bytes(plain + certificate.public_bytes(encoding))
-    return path
 
 
 async def over_tls(start: Start, certificate: Path, **limits: object) -> tuple[RunningRouter, Callable[[], Any]]:
