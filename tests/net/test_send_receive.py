@@ -217,7 +217,7 @@ async def test_a_slow_receiver_settles_one_message_after_the_other(router: Runni
 async def test_a_slow_sender_sends_when_it_is_time(router: RunningRouter) -> None:
     receiving = Talk(router).receive("x", "--count", "4")
     await attached(router)
-    sending = await Talk(router).send("x", "--count", "4", "--rate", "20", "--timeout", "0.03").end()
+    sending = await Talk(router).send("x", "--count", "4", "--rate", "20", "--timeout", "0.03", "--settled").end()
     await receiving.end()
     assert sending.ok
     assert 0.14 <= sending.client.report.seconds < 5
@@ -299,7 +299,7 @@ async def test_a_drain_works_on_all_that_it_got(router: RunningRouter) -> None:
 
 @ensureDeferred
 async def test_a_receiver_ends_when_nothing_has_come_for_long_enough(router: RunningRouter) -> None:
-    receiving = Talk(router).receive("x", "--timeout", "0.2")
+    receiving = Talk(router).receive("x", "--timeout", "0.5")
     await Talk(router).send("x", "--count", "2").end()
     await receiving.end()
     assert len(receiving.printed) == 2
@@ -308,10 +308,10 @@ async def test_a_receiver_ends_when_nothing_has_come_for_long_enough(router: Run
 
 @ensureDeferred
 async def test_a_receiver_that_got_less_than_it_should_says_so(router: RunningRouter) -> None:
-    receiving = Talk(router).receive("x", "--timeout", "0.2", "--count", "3")
+    receiving = Talk(router).receive("x", "--timeout", "0.5", "--count", "3")
     await Talk(router).send("x", "--count", "2").end()
     await receiving.end()
-    assert receiving.failure == "nothing came for 0.2 s: 2 of 3 messages received"
+    assert receiving.failure == "nothing came for 0.5 s: 2 of 3 messages received"
 
 
 @ensureDeferred
@@ -335,8 +335,8 @@ async def test_a_sender_without_credit_explains_what_it_waits_for(
 @ensureDeferred
 async def test_a_sender_without_outcomes_says_so(router: RunningRouter) -> None:
     stuck = await router.receiver("x", credit=2)
-    sending = await Talk(router).send("x", "--count", "2", "--timeout", "0.1").end()
-    assert sending.failure == "nothing happened for 0.1 s: 2 messages have no outcome"
+    sending = await Talk(router).send("x", "--count", "2", "--timeout", "0.5").end()
+    assert sending.failure == "nothing happened for 0.5 s: 2 messages have no outcome"
     assert sending.outcomes == {"unknown": 2}
     assert len(stuck.messages) == 2
 
@@ -410,7 +410,7 @@ def strange() -> Iterator[Callable[[bytes], int]]:
 async def test_a_server_that_says_nothing_is_not_waited_for_forever(strange: Callable[[bytes], int]) -> None:
     port = strange(b"")
     talk = await Talk(port).send("x", "--timeout", "0.1").end()
-    assert talk.failure == f"127.0.0.1:{port} takes connections, but did not answer within 0.1 s"
+    assert talk.failure == f"127.0.0.1:{port} takes connections, but did not answer within 1 s"
 
 
 @ensureDeferred
@@ -532,8 +532,8 @@ async def test_requests_are_answered(router: RunningRouter, answer: list[str], r
 @ensureDeferred
 async def test_a_request_that_nobody_answers_is_a_failure(router: RunningRouter) -> None:
     receiving = Talk(router).receive("x")
-    sending = await Talk(router).send("x", "--request", "--timeout", "0.1").end()
-    assert sending.failure == "nothing happened for 0.1 s: 1 requests have no reply"
+    sending = await Talk(router).send("x", "--request", "--timeout", "0.5").end()
+    assert sending.failure == "nothing happened for 0.5 s: 1 request has no reply"
     await receiving.stop()
 
 

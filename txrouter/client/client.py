@@ -16,6 +16,8 @@ __all__ = ["PATIENCE", "Client", "Failed", "Sink"]
 
 PATIENCE = 10.0
 """Seconds for the server to answer a connect or an attach, if no time-out is given."""
+LEAST_PATIENCE = 1.0
+"""Seconds that it has in any case."""
 _CLOSE_TIMEOUT = 2.0
 _TICK = 1.0
 
@@ -81,7 +83,7 @@ class Client:
     @property
     def patience(self) -> float:
         """Seconds that the server has to answer, before it is known to."""
-        return self.options.timeout or PATIENCE
+        return PATIENCE if self.options.timeout is None else max(self.options.timeout, LEAST_PATIENCE)
 
     def protocol(self) -> Connection:
         """What it is to be connected by."""

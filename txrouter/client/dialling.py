@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeoutError
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.error import DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
@@ -33,7 +32,7 @@ def converse(reactor: Any, client: Client) -> Deferred[None]:
         client.unreachable(f"cannot use {options.ca}: {getattr(error, 'strerror', None) or error}")
         return client.ended
     attempt = connectProtocol(endpoint, client.protocol())
-    attempt.addTimeout(client.patience, reactor)
+    attempt.addTimeout(client.patience, reactor, lambda result, seconds: Failure(TimeoutError()))
     attempt.addErrback(lambda failure: client.unreachable(_why(failure, client)))
 
     def ended(result: Any) -> Any:
@@ -71,7 +70,7 @@ def _why(failure: Failure, client: Client) -> str:
     server = client.options.server
     if isinstance(error, DNSLookupError):
         return f"there is no host {server.host}"
-    if isinstance(error, (ConnectTimeoutError, DeferredTimeoutError, CancelledError)):
+    if isinstance(error, (ConnectTimeoutError, TimeoutError)):
         return f"cannot connect to {server}: it did not answer within {client.patience:g} s"
     number = getattr(error, "osError", None)
     return f"cannot connect to {server}: {os.strerror(number) if isinstance(number, int) else error}"

@@ -253,9 +253,9 @@ class Producer(Client):
         if self._link.credit <= 0 and not self._all_sent:
             why = "the server gave no credit (has the address a consumer?)"
         elif self._sent_at:
-            why = f"{len(self._sent_at):,} messages have no outcome"
+            why = f"{_have(len(self._sent_at), 'message')} no outcome"
         elif self._asked_at:
-            why = f"{len(self._asked_at):,} requests have no reply"
+            why = f"{_have(len(self._asked_at), 'request')} no reply"
         else:
             why = "the server reads nothing"
         self.fail(f"nothing happened for {self.options.timeout:g} s: {why}")
@@ -277,6 +277,10 @@ class Producer(Client):
         for call in (self._due, self._hint, self._grace):
             if call is not None and call.active():
                 call.cancel()
+
+
+def _have(count: int, what: str) -> str:
+    return f"1 {what} has" if count == 1 else f"{count:,} {what}s have"
 
 
 def _outcome(delivery: Any) -> Outcome:
