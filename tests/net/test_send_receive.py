@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from tests.net.clients import DYNAMIC
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED
-from tests.net.routers import RunningRouter, ahead
+from tests.net.routers import RunningRouter, ahead, quiet
 from tests.net.talks import Paper, Talk
 from tests.net.waiting import reactor, wait_until
 from txrouter.client.messages import Repeated
@@ -217,10 +217,10 @@ async def test_a_slow_receiver_settles_one_message_after_the_other(router: Runni
 async def test_a_slow_sender_sends_when_it_is_time(router: RunningRouter) -> None:
     receiving = Talk(router).receive("x", "--count", "4")
     await attached(router)
-    sending = await Talk(router).send("x", "--count", "4", "--rate", "20", "--timeout", "0.03", "--settled").end()
+    sending = await Talk(router).send("x", "--count", "4", "--rate", "10", "--timeout", "0.05", "--settled").end()
     await receiving.end()
     assert sending.ok
-    assert 0.14 <= sending.client.report.seconds < 5
+    assert sending.client.report.seconds >= 0.19
 
 
 @ensureDeferred
@@ -526,7 +526,34 @@ async def test_requests_are_answered(router: RunningRouter, answer: list[str], r
     assert sending.client.report.replies == 20
     assert sending.client.report.times.count == 20
     assert sending.ok
+    assert receiving.client.report.replies == 20
     assert receiving.said == []
+
+
+@ensureDeferred
+async def test_no_more_requests_wait_for_a_reply_than_there_is_room_for(router: RunningRouter) -> None:
+    served = await router.receiver("x", credit=250, takes=ACCEPTED)
+    sending = Talk(router).send("x", "--request", "--count", "150")
+    await served.count(100)
+    await quiet(served)
+    assert len(served.messages) == 100
+    answering = await served.client.sender(served.messages[0].message.reply_to)
+    await answering.credited(100)
+    for number in range(1, 151):
+        await served.count(number)
+        await answering.credited()
+        answering.send(Message(correlation_id=number))
+    await sending.end()
+    assert sending.ok
+
+
+@pytest.mark.parametrize("body", [b"\xff\x00", b"x" * 200_000, "text", ""])
+@ensureDeferred
+async def test_an_echo_is_what_was_said(router: RunningRouter, body: str | bytes) -> None:
+    receiving = Talk(router).receive("x", "--count", "1", "--echo")
+    sending = await Talk(router).send("x", "--request", bodies=Repeated(1, lambda number: body)).end()
+    await receiving.end()
+    assert sending.paper.lines == [body if isinstance(body, bytes) else body.encode()]
 
 
 @ensureDeferred

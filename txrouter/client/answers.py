@@ -9,6 +9,7 @@ from typing import Any
 import proton
 
 from txrouter.client.options import ReceiveOptions
+from txrouter.client.report import Report
 
 __all__ = ["Answers"]
 
@@ -16,16 +17,18 @@ __all__ = ["Answers"]
 class Answers:
     """What `txrouter receive --echo` and `--reply` answer.
 
+    :param report: where those that were accepted are counted.
     :param say: prints a line for people.
     """
 
-    def __init__(self, options: ReceiveOptions, say: Callable[[str], None]) -> None:
+    def __init__(self, options: ReceiveOptions, report: Report, say: Callable[[str], None]) -> None:
         self._text = options.reply
+        self._report = report
         self._say = say
         self._link: Any = None
         self._due: deque[bytes] = deque()
         self._count = 0
-        self.sent = 0
+        report.replies = 0
 
     def attach(self, connection: Any) -> None:
         """Attach the link: one without an address, so that each answer may go anywhere."""
@@ -62,7 +65,7 @@ class Answers:
         """News of an answer that was sent."""
         if delivery.updated and delivery.settled:
             if delivery.remote_state == proton.Delivery.ACCEPTED:
-                self.sent += 1
+                self._report.replies = (self._report.replies or 0) + 1
             else:
                 self._say(f"an answer was not accepted but {getattr(delivery.remote_state, 'name', 'lost').lower()}")
             delivery.settle()

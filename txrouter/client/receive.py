@@ -19,12 +19,7 @@ __all__ = ["Consumer"]
 
 _DRAIN_TIMEOUT = 1.0
 """Seconds that the server has to give credit back, when no more is to come."""
-_STATES: dict[str, Any] = {
-    "accept": proton.Delivery.ACCEPTED,
-    "reject": proton.Delivery.REJECTED,
-    "release": proton.Delivery.RELEASED,
-    "modify": proton.Delivery.MODIFIED,
-}
+_OUTCOMES = {"accept": "accepted", "reject": "rejected", "release": "released", "modify": "modified", "none": ""}
 _RELEASED = Outcome("released")
 
 
@@ -52,7 +47,7 @@ class Consumer(Client):
         self._out = out
         out.room = self._go_on
         self._link: Any = None
-        self._answers = Answers(options, say) if options.answers else None
+        self._answers = Answers(options, self.report, say) if options.answers else None
         self._granted = 0
         self._drained = False
         """Whether the server had no more, and said so."""
@@ -61,7 +56,7 @@ class Consumer(Client):
         self._work: Any = None
         self._drain_deadline: Any = None
         self._outcome = Outcome(
-            {"accept": "accepted", "reject": "rejected", "release": "released"}.get(options.settle, "modified"),
+            _OUTCOMES[options.settle],
             options.condition,
             options.description,
             options.failed,
@@ -91,12 +86,11 @@ class Consumer(Client):
             self._answers.attach(self._connection)
 
     def attached(self, link: Any) -> None:
-        address = link.remote_source.address
-        if link != self._link or not address:  # without one it is refused, as a detach is about to say
-            return
+        if link != self._link or link.remote_source.type == proton.Terminus.UNSPECIFIED:
+            return  # without a source it is refused, as a detach is about to say
         if self.options.address is None:
-            self.report.address = address
-            self._say(f"receiving from {address}")
+            self.report.address = link.remote_source.address
+            self._say(f"receiving from {self.report.address}")
         self.watch()
         self._grant()
 

@@ -21,8 +21,11 @@ _CHUNK = 65_536
 """Bytes of a message that are given to proton at a time: it moves what it has not written about."""
 _MOST_UNWRITTEN = 1 << 20
 _REPLY_CREDIT = 100
+"""How many requests may wait for a reply at a time."""
 _GRACE = 1.0
 """Seconds that what is on its way has to get an outcome, when it is to end sooner."""
+_CATCH_UP = 0.1
+"""Seconds of what a rate allows that may be made up for, after a wait."""
 _TERMINAL = frozenset(
     (proton.Delivery.ACCEPTED, proton.Delivery.REJECTED, proton.Delivery.RELEASED, proton.Delivery.MODIFIED)
 )
@@ -57,7 +60,8 @@ class Producer(Client):
         self._next: bytes | None = None
         """The message that is sent next, if it is made already."""
         self._delivery: Any = None
-        self._began = 0.0
+        self._next_at = 0.0
+        """When the next message is due, if there is a rate."""
         self._due: Any = None
         self._hint: Any = None
         self._grace: Any = None
@@ -101,7 +105,7 @@ class Producer(Client):
                 self._attach()
         else:
             self.watch()
-            self._began = self._reactor.seconds()
+            self._next_at = self._reactor.seconds()
             self._hint = self._reactor.callLater(HINT_AFTER, self._explain)
 
     def _explain(self) -> None:
@@ -132,7 +136,7 @@ class Producer(Client):
     def _begin(self) -> bool:
         """Begin the next message, if there is one, it is due, and there is credit. Whether it was begun."""
         encoded = self._next = self._next or self._encode_next()
-        if encoded is None or self._link.credit <= 0 or not self._is_due():
+        if encoded is None or self._link.credit <= 0 or len(self._asked_at) >= _REPLY_CREDIT or not self._is_due():
             return False
         most = self._link.remote_max_message_size
         if most and len(encoded) > most:
@@ -154,20 +158,22 @@ class Producer(Client):
         return None if body is None else self._maker.encode(self.report.messages + 1, body)
 
     def _is_due(self) -> bool:
+        """Whether the rate lets a message go now, which it then counts as gone."""
         rate = self.options.rate
         if rate is None:
             return True
-        wait = self._began + self.report.messages / rate - self._reactor.seconds()
-        if wait <= 0:
-            return True
-        if self._due is None or not self._due.active():
-            self._due = self._reactor.callLater(wait, self.wake)
-        return False
+        now = self._reactor.seconds()
+        if now < self._next_at:
+            if self._due is None or not self._due.active():
+                self._due = self._reactor.callLater(self._next_at - now, self.wake)
+            return False
+        self._next_at = max(self._next_at, now - _CATCH_UP) + 1 / rate
+        return True
 
     def wake(self) -> None:
         """Go on: it is time, or there is input."""
-        self.ready()
         if self._connection is not None and not self._over:
+            self.ready()
             self._connection.write()
 
     def _write_some(self) -> None:

@@ -84,8 +84,7 @@ class Lines(_Descriptor):
         *whole, self._rest = (self._rest + data).split(b"\n")
         if not data:
             self._ended = True
-            if self._rest:
-                whole = [self._rest]
+            whole, self._rest = [self._rest] if self._rest else [], b""
         if self._left is not None:
             whole = whole[: self._left]
             self._left -= len(whole)
