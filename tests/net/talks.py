@@ -120,13 +120,15 @@ class Talk:
 class Command:
     """`txrouter …` as a process of its own, with the router as its server."""
 
-    def __init__(self, router: RunningRouter, *line: str, stdin: Any = subprocess.DEVNULL) -> None:
+    def __init__(
+        self, router: RunningRouter, *line: str, stdin: Any = subprocess.DEVNULL, stderr: Any = subprocess.PIPE
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "txrouter", *line],
-            env=os.environ | {"TXROUTER_SERVER": f"127.0.0.1:{router.port}"},
+            env=os.environ | {"TXROUTER_SERVER": f"127.0.0.1:{router.port}", "TERM": "xterm"},
             stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             cwd=Path(__file__).parents[2],
         )
         self.out = self.err = ""
@@ -134,7 +136,7 @@ class Command:
     async def end(self, given: bytes | None = None) -> int:
         """Wait until it has ended, having been given that to read. Returns the exit status."""
         out, err = await deferToThread(self.process.communicate, given, PATIENCE)
-        self.out, self.err = out.decode(), err.decode()
+        self.out, self.err = out.decode(), (err or b"").decode()
         return self.process.returncode
 
     async def first_line(self) -> str:

@@ -23,8 +23,8 @@ def run(router: RunningRouter) -> Iterator[Run]:
     """Start `txrouter` as a process, with the router as its server."""
     commands: list[Command] = []
 
-    def start(*line: str, stdin: Any = subprocess.DEVNULL) -> Command:
-        commands.append(Command(router, *line, stdin=stdin))
+    def start(*line: str, **streams: Any) -> Command:
+        commands.append(Command(router, *line, **streams))
         return commands[-1]
 
     yield start
@@ -42,6 +42,32 @@ async def test_the_processes_print_messages_reports_and_nothing_else(run: Run) -
     assert sending.err == ""
     assert [message["body"] for message in receiving.json] == ["x" * 10] * 3
     assert json.loads(receiving.err)["received"] == 3
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """A terminal: the end where one reads what is on it, and the end that programs write to."""
+    ends = os.openpty()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+@pytest.mark.parametrize(("option", "is_drawn"), [((), True), (("--quiet",), False), (("--json",), False)])
+@ensureDeferred
+async def test_on_a_terminal_a_bar_shows_how_far_it_is(
+    run: Run, router: RunningRouter, terminal: tuple[int, int], option: tuple[str, ...], is_drawn: bool
+) -> None:
+    reader, writer = terminal
+    receiving = Talk(router).receive("x", "--delay", "0.1", "--credit", "1")
+    assert await run("send", "x", "--count", "3", *option, stderr=writer).end() == 0
+    await receiving.stop()
+    os.write(writer, b".")
+    shown = ""
+    while not shown.endswith("."):
+        shown += os.read(reader, 4096).decode()
+    assert ("\r\x1b[Ksend x [" in shown) == is_drawn
+    assert shown.endswith("\r\x1b[K." if is_drawn else ".")
 
 
 @ensureDeferred

@@ -110,7 +110,8 @@ def test_a_description_for_every_message_does_not_take_memory_for_every_message(
 
 
 @pytest.mark.parametrize(
-    ("size", "words"), [(999, "999 bytes"), (1000, "1 kB"), (1_234_000, "1.23 MB"), (5 * 10**9, "5 GB")]
+    ("size", "words"),
+    [(999, "999 bytes"), (1000, "1 kB"), (999_999, "1,000 kB"), (1_234_000, "1.23 MB"), (5 * 10**9, "5 GB")],
 )
 def test_sizes_are_in_words(size: int, words: str) -> None:
     report = Report("sent", "jobs")

@@ -104,7 +104,7 @@ def add_receive(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dynamic", action="store_true", help="ask for a temporary address, and say what it is")
     _add_server(parser, "--from")
     much = parser.add_argument_group("how much is received")
-    much.add_argument("-n", "--count", type=_at_least(1), metavar="N", help="stop after N messages (after Ctrl-C)")
+    much.add_argument("-n", "--count", type=_at_least(1), metavar="N", help="stop after N messages (on Ctrl-C)")
     much.add_argument("--credit", type=_at_least(1), default=10, metavar="N", help="let N come at a time (10)")
     much.add_argument("--drain", action="store_true", help="take what there is now, and stop")
     much.add_argument("--delay", type=_seconds, default=0.0, metavar="SECONDS", help="work on each for so long")

@@ -6,6 +6,8 @@ import os
 import shutil
 from typing import TextIO
 
+from txrouter.client.report import figure
+
 __all__ = ["Bar", "line", "wants_bar"]
 
 REDRAW = 0.1
@@ -51,7 +53,7 @@ class Bar:
 
 def line(label: str, done: int, total: int | None, rate: float, width: int) -> str:
     """The bar as a line, not longer than `width`."""
-    speed = f"  {rate:,.0f}/s" if rate else ""
+    speed = f"  {figure(rate)}/s" if rate else ""
     if not total:
         return f"{label}  {done:,}{speed}"[:width]
     figures = f"  {done:,} of {total:,}{speed}"

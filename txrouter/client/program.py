@@ -155,7 +155,9 @@ class _Program:
 
     def _draw(self, client: Client) -> None:
         assert self._bar is not None
-        self._bar.show(client.done, client.report.rate)
+        began = client.report.began
+        seconds = 0.0 if began is None else self._reactor.seconds() - began
+        self._bar.show(client.done, client.done / seconds if seconds > 0 else 0.0)
 
     def _stop(self, client: Client) -> Deferred[None]:
         # whoever asks twice does not want to wait

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["UNKNOWN", "Outcome", "Report", "Times"]
+__all__ = ["UNKNOWN", "Outcome", "Report", "Times", "figure"]
 
 _GROWTH = math.log(1.01)
 _SMALLEST = 1e-6
@@ -129,8 +129,8 @@ class Report:
 
     def text(self) -> str:
         """It for people, in a few lines."""
-        rate = f", {_figure(self.rate)} messages/s" if self.rate else ""
-        speed = f" in {self.seconds:.3g} s{rate}" if self.seconds else ""
+        rate = f", {figure(self.rate)} messages/s" if self.rate else ""
+        speed = f" in {_spoken(self.seconds)}{rate}" if self.seconds else ""
         size = f", {_bytes(self.size)}" if self.messages else ""
         lines = [f"{self.did} {self.messages:,} {_from_to(self.did)} {self.address}{size}{speed}"]
         if self.presettled:
@@ -166,7 +166,8 @@ class Report:
         return shown
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
+    """A number as people want to read it."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -178,8 +179,8 @@ def _bytes(size: int) -> str:
     if size < 1000:
         return f"{size} bytes"
     power = min(int(math.log10(size) / 3), 4)
-    return f"{size / 1000**power:.3g} {'kMGT'[power - 1]}B"
+    return f"{figure(size / 1000**power)} {'kMGT'[power - 1]}B"
 
 
 def _spoken(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
+    return f"{figure(seconds)} s" if seconds >= 1 else f"{figure(seconds * 1000)} ms"
