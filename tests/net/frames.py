@@ -81,9 +81,20 @@ def attach(
     return frame(described(ATTACH, *fields), channel=channel)
 
 
-def flow(credit: int, *, handle: int = 0, count: int = 0, channel: int = 0, echo: bool = False) -> bytes:
+def flow(
+    credit: int,
+    *,
+    handle: int = 0,
+    count: int = 0,
+    available: int | None = None,
+    channel: int = 0,
+    drain: bool = False,
+    echo: bool = False,
+) -> bytes:
     session = (uint(0), uint(1000), uint(0), uint(1000))
-    return frame(described(FLOW, *session, uint(handle), uint(count), uint(credit), None, False, echo), channel=channel)
+    waiting = None if available is None else uint(available)
+    fields = (*session, uint(handle), uint(count), uint(credit), waiting, drain, echo)
+    return frame(described(FLOW, *fields), channel=channel)
 
 
 def transfer(

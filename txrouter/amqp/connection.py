@@ -30,7 +30,6 @@ from txrouter.amqp.engine import (
     link_current,
     link_drained,
     link_get_drain,
-    link_queued,
     offset,
     session_outgoing_bytes,
     transport_peek,
@@ -205,9 +204,10 @@ class Connection:
         if link.__class__ is OutgoingLink:
             pn = link.pn
             granted = link_credit(pn)
+            if link.boundless is None:
+                link.boundless = granted < 0
             if granted < 0:
-                # as large as can be said, which proton reads as negative; or lowered below what is on its way
-                granted = UNLIMITED if granted + link_queued(pn) < 0 else 0
+                granted = UNLIMITED if link.is_boundless(granted) else 0
             elif link.streaming is not None:
                 granted -= 1  # proton counts the message when its last byte is there
             if granted != link.credit + link.withheld:

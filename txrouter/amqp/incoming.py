@@ -25,7 +25,6 @@ from txrouter.amqp.engine import (
     link_current,
     link_drain,
     link_flow,
-    link_get_drain,
     link_recv,
     link_send,
     link_session,
@@ -270,8 +269,6 @@ class IncomingLink(Producer):
             # pre-settled, or settled with its last frame
             self.connection.router.abandon(delivery)
         consumer.refresh()
-        if link_get_drain(consumer.pn):
-            outgoing.turn.drain(consumer)
         outgoing.mark()
         self.connection.mark()
         return True

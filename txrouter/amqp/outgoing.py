@@ -49,7 +49,7 @@ HEADER: Final[int] = 128
 class OutgoingLink(Consumer):
     """A consumer's link."""
 
-    __slots__ = ("began", "congested", "connection", "pn", "session", "streaming")
+    __slots__ = ("began", "boundless", "congested", "connection", "pn", "session", "streaming")
 
     def __init__(
         self, id: str, connection: Connection, properties: Mapping[str, object], pn: Any, capacity: float
@@ -64,6 +64,8 @@ class OutgoingLink(Consumer):
         """When, by its connection's `writes`, the bytes of it that are unsent began to be put there."""
         self.congested = False
         """Its session has more unsent bytes than are good."""
+        self.boundless: bool | None = None
+        """Whether it has given more credit than proton can count; None before it has given any."""
 
     def send(self, delivery: IncomingDelivery) -> None:  # type: ignore[override]
         """Put the message, or what is there of it, on this link."""
@@ -217,10 +219,24 @@ class OutgoingLink(Consumer):
                 router.suspend(self)
             else:
                 router.resume(self)
+                if link_get_drain(self.pn):
+                    self.connection.turn.drain(self)
+
+    def is_boundless(self, credit: int) -> bool:
+        """What it means that proton counts less than no credit: that it gave 2^31 or more, if that is what it gave
+        first, or a step up from what it had; else that it has lowered it below what is on its way to it."""
+        self.boundless = self.boundless or credit - (self.credit + self.withheld) <= -(1 << 31)
+        return self.boundless
 
     def drained(self) -> None:
-        """It has got what there was, and wants no more: give back the rest of its credit."""
-        if self.pn is not None and self.streaming is None and link_get_drain(self.pn):
+        """It was sent what there was, and wants no more: give back the rest of its credit. While there is more than can
+        be sent to it, that is put off."""
+        if self.pn is None or self.suspended or not link_get_drain(self.pn):
+            return
+        if link_queued(self.pn):
+            # its session's window is full, and proton would forget to say it later
+            self.connection.congest(self)
+        else:
             link_drained(self.pn)
             self.connection.router.credit(self, max(0, link_credit(self.pn)))
             self.connection.mark()

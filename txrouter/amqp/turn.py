@@ -73,14 +73,14 @@ class Turn:
                 resumed, self._resumed = self._resumed, {}
                 for incoming in resumed:
                     incoming.read()
-            elif self._draining:
-                draining, self._draining = self._draining, {}
-                for outgoing in draining:
-                    outgoing.drained()
             elif self._dirty:
                 dirty, self._dirty = self._dirty, []
                 for connection in dirty:
                     connection.flush()
+            elif self._draining:
+                draining, self._draining = self._draining, {}
+                for outgoing in draining:
+                    outgoing.drained()
             else:
                 break
         self._scheduled = False
