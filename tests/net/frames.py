@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 AMQP = b"AMQP\0\1\0\0"
 SASL = b"AMQP\3\1\0\0"
 OPEN, BEGIN, ATTACH, FLOW, TRANSFER, DISPOSITION, DETACH, END, CLOSE = range(0x10, 0x19)
-ERROR, SOURCE, TARGET, ACCEPTED = 0x1D, 0x28, 0x29, 0x24
+ERROR, SOURCE, TARGET, COORDINATOR, ACCEPTED = 0x1D, 0x28, 0x29, 0x30, 0x24
 SENDER, RECEIVER = False, True
 
 # -- values ------------------------------------------------------------------------------------------------------------
@@ -27,12 +27,28 @@ def uint(value: int) -> bytes:
     return struct.pack(">BI", 0x70, value)
 
 
+def ulong(value: int) -> bytes:
+    return struct.pack(">BQ", 0x80, value)
+
+
 def binary(value: bytes) -> bytes:
     return struct.pack(">BI", 0xB0, len(value)) + value
 
 
 def symbol(value: str) -> bytes:
     return struct.pack(">BI", 0xB3, len(value)) + value.encode()
+
+
+def symbols(*values: str) -> bytes:
+    """An array of symbols."""
+    items = b"".join(struct.pack(">I", len(value)) + value.encode() for value in values)
+    return struct.pack(">BIIB", 0xF0, 5 + len(items), len(values), 0xB3) + items
+
+
+def mapped(entries: Mapping[bytes, object]) -> bytes:
+    """A map; its keys are values already."""
+    items = b"".join(key + encoded(value) for key, value in entries.items())
+    return struct.pack(">BII", 0xD1, 4 + len(items), 2 * len(entries)) + items
 
 
 def described(descriptor: int, *fields: object) -> bytes:
@@ -61,10 +77,16 @@ def frame(body: bytes = b"", *, channel: int = 0, kind: int = 0, offset: int = 2
     return struct.pack(">IBBH", 8 + len(body) if size is None else size, offset, kind, channel) + body
 
 
-def open_(container: str = "raw", *, max_frame: int | None = None, idle_timeout: int | None = None) -> bytes:
+def open_(
+    container: str = "raw",
+    *,
+    max_frame: int | None = None,
+    idle_timeout: int | None = None,
+    desired: bytes | None = None,
+) -> bytes:
     limits = None if max_frame is None else uint(max_frame)
     idle = None if idle_timeout is None else uint(idle_timeout)
-    return frame(described(OPEN, container, None, limits, None, idle))
+    return frame(described(OPEN, container, None, limits, None, idle, None, None, None, desired))
 
 
 def begin(channel: int = 0, *, window: int = 1000) -> bytes:
@@ -148,8 +170,17 @@ class Frame(NamedTuple):
     @property
     def error(self) -> str | None:
         """The condition of the error that a detach, end or close frame names."""
+        return self._error[0] if self._error else None
+
+    @property
+    def description(self) -> str:
+        """What that error says to people; empty if nothing."""
+        return self._error[1] or "" if len(self._error) > 1 else ""
+
+    @property
+    def _error(self) -> list[Any]:
         at = 2 if self.performative == DETACH else 0
-        return self.fields[at].value[0] if len(self.fields) > at and self.fields[at] else None
+        return self.fields[at].value if len(self.fields) > at and self.fields[at] else []
 
 
 def taken_apart(data: bytes) -> tuple[list[Frame], bytes]:

@@ -77,10 +77,13 @@ class RawClient(Protocol):
         """Wait for the router to end the connection; returns the condition of its close frame, if it sends one."""
         await wait_until(lambda: self.lost or self.heard(CLOSE))
         closed = self.heard(CLOSE)
+        assert all(" " in frame.description for frame in closed if frame.error), "people are told why"
         self.say(close())
         await wait_until(lambda: self.lost)
         return closed[0].error if closed else None
 
     async def link_refused(self) -> str | None:
         """Wait for a detach frame; returns its condition."""
-        return (await self.hears(DETACH)).error
+        detached = await self.hears(DETACH)
+        assert detached.error is None or " " in detached.description, "people are told why"
+        return detached.error

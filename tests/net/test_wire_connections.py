@@ -250,26 +250,6 @@ async def test_a_close_is_answered(router: RunningRouter) -> None:
     await client.gone()
 
 
-@ensureDeferred
-async def test_what_the_router_does_not_support_is_left_out_of_its_answer(router: RunningRouter) -> None:
-    client = await router.client()
-    link = client.new_session().receiver("filtered")
-    link.source.address = "x"
-    link.source.distribution_mode = proton.Terminus.DIST_MODE_COPY
-    link.source.expiry_policy = proton.Terminus.EXPIRE_NEVER
-    link.source.durability = proton.Terminus.DELIVERIES
-    link.source.filter.put_dict({proton.symbol("selector"): "colour = 'green'"})
-    link.open()
-    client.flush()
-    await wait_until(lambda: link.state & proton.Endpoint.REMOTE_ACTIVE)
-    await client.sync()
-    assert not link.state & proton.Endpoint.REMOTE_CLOSED
-    assert link.remote_source.address == "x"
-    assert link.remote_source.durability == proton.Terminus.NONDURABLE
-    link.remote_source.filter.rewind()
-    assert link.remote_source.filter.next() is None
-
-
 # -- many connections --------------------------------------------------------------------------------------------------
 
 

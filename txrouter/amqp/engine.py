@@ -1,4 +1,4 @@
-"""proton's C binding: the only module that touches it, and the rules for using it safely.
+"""proton's C binding, and the rules for using it safely. Only this module and `data` touch it.
 
 Rules that everything in `txrouter.amqp` keeps:
 
@@ -13,8 +13,8 @@ Rules that everything in `txrouter.amqp` keeps:
   flushed at the end of the turn.
 - When a connection is lost: unbind the transport, free the collector, drop the transport, release the connection.
   After that no pointer into it is used.
-- Names, tags, properties and conditions come from the peer: they are read only by the functions below, which decode
-  leniently, copy what they return, and look no deeper than they say.
+- Names, tags, properties and conditions come from the peer: they are read only by the functions below and
+  in `data`, which decode leniently, copy what they return, and look no deeper than they say.
 - proton sees neither SASL nor TLS.
 
 The functions are bound to short names once: the hot path calls some fifteen of them for a message.
@@ -23,11 +23,12 @@ The functions are bound to short names once: the hot path calls some fifteen of 
 from __future__ import annotations
 
 import itertools
-import math
 from array import array
 from typing import Any, Final
 
 from cproton_ffi import ffi, lib
+
+from txrouter.amqp.data import put_map, put_symbols, read_map, text_of
 
 lib.init()
 
@@ -181,7 +182,7 @@ link_set_max_message_size: Final[Any] = lib.pn_link_set_max_message_size
 
 def remote_container(connection: Any) -> str:
     """The container id that the peer gave in Open."""
-    return _text(lib.pn_connection_remote_container(connection))
+    return text_of(lib.pn_connection_remote_container(connection))
 
 
 def remote_idle_timeout(transport: Any) -> int:
@@ -191,60 +192,49 @@ def remote_idle_timeout(transport: Any) -> int:
 
 def describe_connection(connection: Any, properties: dict[str, str], capabilities: list[str]) -> None:
     """Put properties and offered capabilities into our Open."""
-    _put_map(lib.pn_connection_properties(connection), properties)
-    _put_symbols(lib.pn_connection_offered_capabilities(connection), capabilities)
+    put_map(lib.pn_connection_properties(connection), properties)
+    put_symbols(lib.pn_connection_offered_capabilities(connection), capabilities)
 
 
 # -- links -----------------------------------------------------------------------------------------
 
 TERMINUS_NONE: Final[int] = lib.PN_UNSPECIFIED
 TERMINUS_COORDINATOR: Final[int] = lib.PN_COORDINATOR
+KEEPS_ITSELF: Final[int] = lib.PN_CONFIGURATION
+KEEPS_DELIVERIES: Final[int] = lib.PN_DELIVERIES
+EXPIRES_WITH_LINK: Final[int] = lib.PN_EXPIRE_WITH_LINK
+EXPIRES_NEVER: Final[int] = lib.PN_EXPIRE_NEVER
+MOVES: Final[int] = lib.PN_DIST_MODE_MOVE
+
+link_source: Final[Any] = lib.pn_link_source
+link_remote_source: Final[Any] = lib.pn_link_remote_source
+link_target: Final[Any] = lib.pn_link_target
+link_remote_target: Final[Any] = lib.pn_link_remote_target
+terminus_copy: Final[Any] = lib.pn_terminus_copy
+terminus_type: Final[Any] = lib.pn_terminus_get_type
+terminus_set_type: Final[Any] = lib.pn_terminus_set_type
+terminus_raw_address: Final[Any] = lib.pn_terminus_get_address
+terminus_set_address: Final[Any] = lib.pn_terminus_set_address
+terminus_is_dynamic: Final[Any] = lib.pn_terminus_is_dynamic
+terminus_set_dynamic: Final[Any] = lib.pn_terminus_set_dynamic
+terminus_durability: Final[Any] = lib.pn_terminus_get_durability
+terminus_expiry_policy: Final[Any] = lib.pn_terminus_get_expiry_policy
+terminus_set_expiry_policy: Final[Any] = lib.pn_terminus_set_expiry_policy
+terminus_distribution: Final[Any] = lib.pn_terminus_get_distribution_mode
+terminus_set_distribution: Final[Any] = lib.pn_terminus_set_distribution_mode
+terminus_outcomes: Final[Any] = lib.pn_terminus_outcomes
+terminus_properties: Final[Any] = lib.pn_terminus_properties
 
 
 def link_name(link: Any) -> str:
     """The name the peer gave the link."""
-    return _text(lib.pn_link_name(link))
+    return text_of(lib.pn_link_name(link))
 
 
-def remote_address(link: Any) -> tuple[int, str | None, bool]:
-    """The (type, address, dynamic) of the terminus that names the node: the source of a consumer's link, the target of
-    a producer's. The address is None where there is none."""
-    sender = lib.pn_link_is_sender(link)
-    terminus = lib.pn_link_remote_source(link) if sender else lib.pn_link_remote_target(link)
-    address = lib.pn_terminus_get_address(terminus)
-    return (
-        lib.pn_terminus_get_type(terminus),
-        None if address == NULL else _text(address),
-        bool(lib.pn_terminus_is_dynamic(terminus)),
-    )
-
-
-def accept_termini(link: Any) -> None:
-    """Answer an attach with the peer's own source and target, less what the router does not do: filters, durability."""
-    for ours, theirs in (
-        (lib.pn_link_source(link), lib.pn_link_remote_source(link)),
-        (lib.pn_link_target(link), lib.pn_link_remote_target(link)),
-    ):
-        lib.pn_terminus_copy(ours, theirs)
-        lib.pn_data_clear(lib.pn_terminus_filter(ours))
-        lib.pn_terminus_set_durability(ours, lib.PN_NONDURABLE)
-
-
-def refuse_terminus(link: Any) -> None:
-    """Answer an attach with no node: a null source for a consumer, a null target for a producer. A detach follows."""
-    if lib.pn_link_is_sender(link):
-        lib.pn_terminus_copy(lib.pn_link_target(link), lib.pn_link_remote_target(link))
-        lib.pn_terminus_set_type(lib.pn_link_source(link), lib.PN_UNSPECIFIED)
-    else:
-        lib.pn_terminus_copy(lib.pn_link_source(link), lib.pn_link_remote_source(link))
-        lib.pn_terminus_set_type(lib.pn_link_target(link), lib.PN_UNSPECIFIED)
-
-
-def set_dynamic_address(link: Any, address: str) -> None:
-    """Tell the peer the address that was made for it."""
-    terminus = lib.pn_link_source(link) if lib.pn_link_is_sender(link) else lib.pn_link_target(link)
-    lib.pn_terminus_set_dynamic(terminus, True)
-    lib.pn_terminus_set_address(terminus, address.encode())
+def terminus_address(terminus: Any) -> str | None:
+    """The address, None where there is none."""
+    address = terminus_raw_address(terminus)
+    return None if address == NULL else text_of(address)
 
 
 def adopt_settle_modes(link: Any) -> int:
@@ -258,7 +248,7 @@ def adopt_settle_modes(link: Any) -> int:
 def remote_link_properties(link: Any) -> dict[str, object]:
     """The scalars among the link properties of the peer's attach; nested values are left out."""
     data = lib.pn_link_remote_properties(link)
-    return {} if data == NULL else _read_map(data)
+    return {} if data == NULL else read_map(data)
 
 
 # -- conditions and outcomes -----------------------------------------------------------------------
@@ -275,7 +265,7 @@ def transport_error(transport: Any) -> str:
     condition = lib.pn_transport_condition(transport)
     if not lib.pn_condition_is_set(condition):
         return ""
-    return f"{_text(lib.pn_condition_get_name(condition))}: {_text(lib.pn_condition_get_description(condition))}"
+    return f"{text_of(lib.pn_condition_get_name(condition))}: {text_of(lib.pn_condition_get_description(condition))}"
 
 
 def modified_flags(delivery: Any) -> tuple[bool, bool]:
@@ -330,90 +320,3 @@ def _copy_condition(source: Any, target: Any) -> None:
     if description != NULL:
         lib.pn_condition_set_description(target, description)
     lib.pn_data_copy(lib.pn_condition_info(target), lib.pn_condition_info(source))
-
-
-# -- proton's data ---------------------------------------------------------------------------------
-
-
-def _text(string: Any) -> str:
-    return "" if string == NULL else ffi.string(string).decode("utf-8", "replace")
-
-
-def _bytes(value: Any) -> bytes:
-    # proton's memory is only lent: copy
-    return bytes(ffi.buffer(value.start, value.size)) if value.size else b""
-
-
-def _borrowed(data: bytes) -> tuple[Any, Any]:
-    pointer = ffi.from_buffer(data)
-    value = ffi.new("pn_bytes_t *")
-    value.size, value.start = len(data), pointer
-    return value[0], pointer  # the caller keeps the pointer alive while proton copies
-
-
-def _put_symbols(data: Any, symbols: list[str]) -> None:
-    lib.pn_data_put_array(data, False, lib.PN_SYMBOL)
-    lib.pn_data_enter(data)
-    for symbol in symbols:
-        value, _alive = _borrowed(symbol.encode())
-        lib.pn_data_put_symbol(data, value)
-    lib.pn_data_exit(data)
-
-
-def _put_map(data: Any, entries: dict[str, str]) -> None:
-    lib.pn_data_put_map(data)
-    lib.pn_data_enter(data)
-    for key, text in entries.items():
-        value, _alive = _borrowed(key.encode())
-        lib.pn_data_put_symbol(data, value)
-        value, _alive = _borrowed(text.encode())
-        lib.pn_data_put_string(data, value)
-    lib.pn_data_exit(data)
-
-
-def _read_map(data: Any) -> dict[str, object]:
-    found: dict[str, object] = {}
-    lib.pn_data_rewind(data)
-    if not lib.pn_data_next(data) or lib.pn_data_type(data) != lib.PN_MAP:
-        return found
-    lib.pn_data_enter(data)
-    while lib.pn_data_next(data):
-        key = _scalar(data)
-        if not lib.pn_data_next(data):
-            break
-        value = _scalar(data)
-        if isinstance(key, str) and value is not None:
-            found[key] = value
-    lib.pn_data_exit(data)
-    return found
-
-
-_INTEGERS: Final[dict[int, Any]] = {
-    lib.PN_UBYTE: lib.pn_data_get_ubyte,
-    lib.PN_BYTE: lib.pn_data_get_byte,
-    lib.PN_USHORT: lib.pn_data_get_ushort,
-    lib.PN_SHORT: lib.pn_data_get_short,
-    lib.PN_UINT: lib.pn_data_get_uint,
-    lib.PN_INT: lib.pn_data_get_int,
-    lib.PN_ULONG: lib.pn_data_get_ulong,
-    lib.PN_LONG: lib.pn_data_get_long,
-    lib.PN_TIMESTAMP: lib.pn_data_get_timestamp,
-}
-
-
-def _scalar(data: Any) -> object:
-    kind = lib.pn_data_type(data)
-    if kind == lib.PN_STRING:
-        return _bytes(lib.pn_data_get_string(data)).decode("utf-8", "replace")
-    if kind == lib.PN_SYMBOL:
-        return _bytes(lib.pn_data_get_symbol(data)).decode("ascii", "replace")
-    if kind == lib.PN_BOOL:
-        return bool(lib.pn_data_get_bool(data))
-    if kind in _INTEGERS:
-        return int(_INTEGERS[kind](data))
-    if kind == lib.PN_FLOAT or kind == lib.PN_DOUBLE:
-        number = float(lib.pn_data_get_double(data) if kind == lib.PN_DOUBLE else lib.pn_data_get_float(data))
-        return number if math.isfinite(number) else None
-    if kind == lib.PN_BINARY:
-        return _bytes(lib.pn_data_get_binary(data))
-    return None

@@ -6,6 +6,7 @@ proton checks little of the order things come in, and bounds none of their numbe
 from __future__ import annotations
 
 import math
+import re
 import secrets
 import string
 from collections import Counter
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from txrouter import __version__
-from txrouter.amqp import engine
+from txrouter.amqp import engine, termini
 from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.outgoing import OutgoingLink
 from txrouter.core.addresses import normalise
@@ -28,6 +29,7 @@ SHORTEST_IDLE_TIMEOUT = 1_000
 """Milliseconds; a peer that wants to hear from us more often would have us do nothing else."""
 _ALPHABET = string.ascii_letters + string.digits
 _NAME = 15
+_TEMPORARY = re.compile(rf"temp\.[A-Za-z0-9]{{{_NAME}}}")
 
 
 class Refusal(Exception):
@@ -58,6 +60,8 @@ class Lifecycle:
         """The live sessions, and how many links each has, refused ones included until the peer has let go of them."""
         self._parted = Parted(0)
         self._count = 0
+        self._made: dict[IncomingLink | OutgoingLink, str] = {}
+        """The temporary addresses, by the links that they were made for."""
 
     def serve(self, kind: int, event: Any) -> None:
         """An event that is neither a delivery's nor a link's flow."""
@@ -121,8 +125,7 @@ class Lifecycle:
         if session not in self._sessions:
             return
         for pointer, link in list(self._connection.links.items()):
-            if link.session == session:
-                del self._connection.links[pointer]
+            if link.session == session and self._connection.links.pop(pointer, None) is not None:
                 self.detach(link)
         del self._sessions[session]
         self._parting().ended += 1
@@ -163,7 +166,7 @@ class Lifecycle:
 
     def _refuse(self, pointer: Any, condition: str, description: str) -> None:
         self._connection.router.counters["refused_links"] += 1
-        engine.refuse_terminus(pointer)
+        termini.refuse(pointer)
         engine.link_open(pointer)
         engine.set_condition(engine.link_condition(pointer), condition, description)
         engine.link_close(pointer)
@@ -173,26 +176,32 @@ class Lifecycle:
         router = connection.router
         sends = bool(engine.link_is_sender(pointer))
         name, made = self._address(pointer, sends)
-        engine.accept_termini(pointer)
-        if made:
-            engine.set_dynamic_address(pointer, f"amqp:/_topo/0/{router.id}/{name}")
+        if sends and termini.asks_to_be_kept(pointer):
+            raise Refusal("amqp:not-implemented", "there are no durable subscriptions: the router stores nothing")
+        termini.accept(pointer)
         mode = engine.adopt_settle_modes(pointer)
         properties = engine.remote_link_properties(pointer)
         self._count += 1
         id = f"{connection.name}/{self._count}"
+        link: IncomingLink | OutgoingLink
         if sends:
             assert name is not None
-            outgoing = OutgoingLink(id, connection, properties, pointer, self._capacity(properties))
+            link = outgoing = OutgoingLink(id, connection, properties, pointer, self._capacity(properties))
             router.attach_consumer(outgoing, name)
             connection.links[pointer] = outgoing
             outgoing.refresh()
         else:
-            incoming = IncomingLink(id, connection, properties, pointer)
+            link = incoming = IncomingLink(id, connection, properties, pointer)
             incoming.may_presettle = mode != engine.SENDS_UNSETTLED
             engine.link_set_max_message_size(pointer, connection.limits.max_message_size)
             router.attach_producer(incoming, name)
             incoming.clear_head()
             connection.links[pointer] = incoming
+        if made:
+            assert name is not None
+            termini.make_dynamic(pointer, f"amqp:/_topo/0/{router.id}/{name}")
+            self._made[link] = name
+            router.temporary.add(name)
         engine.link_open(pointer)
 
     def _address(self, pointer: Any, sends: bool) -> tuple[str | None, bool]:
@@ -201,8 +210,8 @@ class Lifecycle:
         :raise Refusal: it cannot.
         """
         router = self._connection.router
-        kind, address, dynamic = engine.remote_address(pointer)
-        if kind == engine.TERMINUS_COORDINATOR:
+        kind, address, dynamic = termini.asked_for(pointer)
+        if kind == termini.COORDINATOR:
             raise Refusal("amqp:not-implemented", "there are no transactions: the router stores nothing")
         if router.stopping:
             raise Refusal("amqp:connection:forced", "the router is being stopped")
@@ -213,11 +222,18 @@ class Lifecycle:
                 raise Refusal("amqp:invalid-field", "a source without an address, and not dynamic")
             return None, False
         try:
-            name = router.resolve(normalise(address))
+            path = normalise(address)
+            name = router.resolve(path)
         except ValueError as error:
             raise Refusal("amqp:invalid-field", str(error)) from None
         if name == "$management" or name.startswith("$management/"):
-            raise Refusal("amqp:not-found", f"{name} is reserved")
+            raise Refusal("amqp:not-found", f"{name[:80]} is reserved")
+        if name != path and _TEMPORARY.fullmatch(name) and name not in router.temporary:
+            raise Refusal("amqp:not-found", f"the temporary address {name} is gone: the link that had it has ended")
+        if sends and name.startswith("_topo/"):
+            raise Refusal(
+                "amqp:not-found", f"{name[:80]} is an address of another router: consumers attach to it there"
+            )
         return name, False
 
     def _capacity(self, properties: Mapping[str, object]) -> float:
@@ -253,6 +269,8 @@ class Lifecycle:
 
     def detach(self, link: IncomingLink | OutgoingLink) -> None:
         """Take a link, which is out of the connection's map already, out of the router."""
+        if link.pn is None:
+            return
         router = self._connection.router
         if isinstance(link, OutgoingLink):
             router.counters["dropped"] += link.unsent_presettled()
@@ -262,6 +280,20 @@ class Lifecycle:
             router.detach_producer(link)
         link.pn = None
         self._connection.forget(link)
+        name = self._made.pop(link, None)
+        if name is not None:
+            self._end_temporary(name)
+
+    def _end_temporary(self, name: str) -> None:
+        """The link that a temporary address was made for is gone, and the address with it. Producers stay: what they
+        send still is RELEASED."""
+        router = self._connection.router
+        router.temporary.discard(name)
+        address = router.addresses.get(name)
+        for consumer in list(address.consumers) if address is not None else ():
+            assert isinstance(consumer, OutgoingLink)
+            gone = f"the temporary address {name} is gone: the link that had it has ended"
+            consumer.connection.refuse_link(consumer, "amqp:resource-deleted", gone)
 
     def detach_all(self) -> None:
         """Take every link out of the router."""

@@ -73,6 +73,8 @@ class Router:
         self.stopping = False
         self.addresses: dict[str, Address] = {}
         """Those that somebody is attached to, by their normalised names."""
+        self.temporary: set[str] = set()
+        """The names of addresses that were made for one link each, and are gone when it is."""
         self.counters: Counter[str] = Counter()
         """How often each thing happened that is not the plain way of a message or a link."""
         self.holding = Holding(self)
