@@ -21,7 +21,7 @@ from tests.net.links import Error, Receiver, Sender, State, error_of
 from tests.net.waiting import reactor, something_came, wait_until
 
 DYNAMIC: Final = object()
-"""The address of a receiver that asks the router for one."""
+"""The address of a link that asks the router for one."""
 COORDINATOR: Final = object()
 """The address of a sender to the transaction coordinator."""
 
@@ -114,6 +114,8 @@ class Client(Protocol):
         link = self._in(session).sender(name or f"link{next(self._names)}")
         if address is COORDINATOR:
             link.target.type = proton.Terminus.COORDINATOR
+        elif address is DYNAMIC:
+            link.target.dynamic = True
         else:
             link.target.address = address
         link.snd_settle_mode, link.rcv_settle_mode = mode, settles

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.net.processes import RouterProcess
 from tests.net.routers import RunningRouter
 
 Start = Callable[..., Awaitable[RunningRouter]]
@@ -62,3 +63,11 @@ def certificate(tmp_path: Path) -> Path:
     path = tmp_path / "router.pem"
     path.write_bytes(plain + certificate.public_bytes(encoding))
     return path
+
+
+@pytest_twisted.async_yield_fixture
+async def process() -> AsyncIterator[RouterProcess]:
+    """A router in a process of its own, with the default config."""
+    process = RouterProcess()
+    yield process
+    await process.end()

@@ -230,6 +230,11 @@ class Sender(Link):
     _tags = itertools.count()
 
     @property
+    def address(self) -> str:
+        """Where it sends to, as the router has it."""
+        return str(self.link.remote_target.address)
+
+    @property
     def drain_asked(self) -> bool:
         """Whether the router wants its credit back."""
         return bool(self.link.drain_mode)

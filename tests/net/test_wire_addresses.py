@@ -1,15 +1,14 @@
-"""Addresses, as clients see them: spelling, whose distribution is whose, anonymous producers, temporary addresses."""
+"""Addresses, as clients see them: spelling, whose distribution is whose, anonymous producers."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import proton
 import pytest
 from pytest_twisted import ensureDeferred
 
-from tests.net.clients import COORDINATOR, DYNAMIC
+from tests.net.clients import COORDINATOR
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, RELEASED, Sender
 from tests.net.routers import RunningRouter, quiet
@@ -274,73 +273,3 @@ async def test_messages_of_one_anonymous_producer_for_one_consumer_keep_their_or
     slow.flow(100)
     await slow.count(20)
     assert slow.bodies == other.bodies == list(range(20))
-
-
-# -- temporary addresses -----------------------------------------------------------------------------------------------
-
-TEMPORARY = re.compile(r"amqp:/_topo/0/r1/temp\.[A-Za-z0-9]{15}")
-
-
-@ensureDeferred
-async def test_a_consumer_can_ask_for_an_address(router: RunningRouter) -> None:
-    consumer = await router.receiver(DYNAMIC, credit=10, takes=ACCEPTED)
-    assert TEMPORARY.fullmatch(consumer.address)
-    assert consumer.link.remote_source.dynamic
-    producer = await router.sender(consumer.address)
-    await producer.credited()
-    assert await producer.send(message("by its target")).over() == ACCEPTED
-    anonymous = await relay(router)
-    assert await anonymous.send(message("by its to", address=consumer.address)).over() == ACCEPTED
-    assert consumer.bodies == ["by its target", "by its to"]
-
-
-@ensureDeferred
-async def test_temporary_addresses_differ(router: RunningRouter) -> None:
-    client = await router.client()
-    addresses = {(await client.receiver(DYNAMIC)).address for _ in range(20)}
-    assert len(addresses) == 20
-
-
-@ensureDeferred
-async def test_a_reply_finds_the_temporary_address_of_its_request(router: RunningRouter) -> None:
-    server = await router.receiver("service", credit=10)
-    answers = await relay(router)
-    asks = await router.client()
-    replies = await asks.receiver(DYNAMIC, credit=1, takes=ACCEPTED)
-    producer = await asks.sender("service")
-    await producer.credited()
-    request = producer.send(message("what?", reply_to=replies.address, correlation_id="1"))
-    asked = await server.next()
-    asked.accept()
-    reply = message("that", address=asked.message.reply_to, correlation_id=asked.message.correlation_id)
-    assert await answers.send(reply).over() == ACCEPTED
-    assert await request.over() == ACCEPTED
-    assert replies.bodies == ["that"]
-
-
-@ensureDeferred
-async def test_a_temporary_address_goes_with_its_link(router: RunningRouter) -> None:
-    consumer = await router.receiver(DYNAMIC, credit=10, takes=ACCEPTED)
-    producer, anonymous = await router.sender(consumer.address), await relay(router)
-    await producer.credited()
-    consumer.close()
-    await quiet(consumer)
-    assert await producer.send(message()).over() == RELEASED
-    assert await anonymous.send(message(address=consumer.address)).over() == RELEASED
-    assert not consumer.messages
-
-
-@ensureDeferred
-async def test_a_temporary_address_goes_with_its_connection(router: RunningRouter) -> None:
-    consumer = await router.receiver(DYNAMIC, credit=10)
-    anonymous = await relay(router)
-    consumer.client.abort()
-    await wait_until(lambda: len(router.connections) == 1)
-    assert await anonymous.send(message(address=consumer.address)).over() == RELEASED
-
-
-@ensureDeferred
-async def test_a_temporary_address_of_another_router_is_nobodys(router: RunningRouter) -> None:
-    anonymous = await relay(router)
-    sent = anonymous.send(message(address="amqp:/_topo/0/r2/temp.AAAAAAAAAAAAAAA"))
-    assert await sent.over() == RELEASED

@@ -252,12 +252,12 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
     "to consume from a temporary address that is gone": (
         attach(RECEIVER, {ADDRESS: "amqp:/_topo/0/r1/temp.AAAAAAAAAAAAAAA"}, {}),
         "amqp:not-found",
-        "the temporary address temp.AAAAAAAAAAAAAAA is gone: the link that had it has ended",
+        "the temporary address temp.AAAAAAAAAAAAAAA is gone: its link has ended",
     ),
     "to produce for a temporary address that is gone": (
         attach(SENDER, {}, {ADDRESS: "amqp:/_topo/0/r1/temp.AAAAAAAAAAAAAAA"}),
         "amqp:not-found",
-        "the temporary address temp.AAAAAAAAAAAAAAA is gone: the link that had it has ended",
+        "the temporary address temp.AAAAAAAAAAAAAAA is gone: its link has ended",
     ),
 }
 

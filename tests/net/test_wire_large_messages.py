@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from pytest_twisted import ensureDeferred
-from twisted.internet.endpoints import clientFromString, connectProtocol
 
-from tests.net.clients import Client
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, LOST, RELEASED, SETTLED, Receiver, Sender, Sent, State
+from tests.net.processes import RouterProcess
 from tests.net.routers import RunningRouter, quiet
 from tests.net.waiting import reactor, wait_until
 
@@ -478,33 +472,13 @@ async def test_a_reader_that_is_slow_but_reads_is_not_cut(start: Start) -> None:
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def process() -> Iterator[subprocess.Popen[str]]:
-    """A router in a process of its own."""
-    command = [sys.executable, "-m", "txrouter", "run", "--listen", "tcp:0:interface=127.0.0.1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    yield process
-    process.kill()
-    process.communicate()
-
-
-def resident(process: subprocess.Popen[str]) -> int:
-    """Bytes of memory that it has."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
-    assert found
-    return int(found[1]) * KIB
-
-
 @ensureDeferred
-async def test_a_large_message_takes_little_memory(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None
-    ready = next(filter(None, (re.search(r"accepts on 127\.0\.0\.1:(\d+)", line) for line in process.stdout)))
-    endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{ready[1]}")
-    clients: list[Any] = [await connectProtocol(endpoint, Client(name)) for name in ("receives", "sends")]
+async def test_a_large_message_takes_little_memory(process: RouterProcess) -> None:
+    clients: list[Any] = [await process.client(name) for name in ("receives", "sends")]
     consumer = await clients[0].receiver("x", credit=1)
     producer = await clients[1].sender("x")
     await producer.credited()
-    before = most = resident(process)
+    before = most = process.resident()
     sent = producer.begin()
     piece = Random(1).randbytes(MIB)
     for _ in range(128):
@@ -512,11 +486,8 @@ async def test_a_large_message_takes_little_memory(process: subprocess.Popen[str
         await wait_until(lambda: consumer.coming and len(consumer.coming.data) == MIB)
         assert consumer.coming.data == piece
         consumer.coming.data.clear()
-        most = max(most, resident(process))
+        most = max(most, process.resident())
     sent.end()
     (await consumer.next()).accept()
     assert await sent.over() == ACCEPTED
     assert most - before < 8 * MIB
-    for client in clients:
-        client.abort()
-        await client.gone()

@@ -229,7 +229,7 @@ class Lifecycle:
         if name == "$management" or name.startswith("$management/"):
             raise Refusal("amqp:not-found", f"{name[:80]} is reserved")
         if name != path and _TEMPORARY.fullmatch(name) and name not in router.temporary:
-            raise Refusal("amqp:not-found", f"the temporary address {name} is gone: the link that had it has ended")
+            raise Refusal("amqp:not-found", f"the temporary address {name} is gone: its link has ended")
         if sends and name.startswith("_topo/"):
             raise Refusal(
                 "amqp:not-found", f"{name[:80]} is an address of another router: consumers attach to it there"
@@ -292,7 +292,7 @@ class Lifecycle:
         address = router.addresses.get(name)
         for consumer in list(address.consumers) if address is not None else ():
             assert isinstance(consumer, OutgoingLink)
-            gone = f"the temporary address {name} is gone: the link that had it has ended"
+            gone = f"the temporary address {name} is gone: its link has ended"
             consumer.connection.refuse_link(consumer, "amqp:resource-deleted", gone)
 
     def detach_all(self) -> None:

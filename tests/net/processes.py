@@ -1,0 +1,55 @@
+"""A router in a process of its own, whose memory and time are its alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.endpoints import clientFromString, connectProtocol
+
+from tests.net.clients import Client
+from tests.net.waiting import reactor
+
+
+class RouterProcess:
+    """A router that was started as users do it."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "txrouter", "run", "--listen", "tcp:0:interface=127.0.0.1"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert self._process.stdout is not None
+        lines = (re.search(r"accepts on 127\.0\.0\.1:(\d+)", line) for line in self._process.stdout)
+        self._endpoint = f"tcp:127.0.0.1:{next(filter(None, lines))[1]}"
+        self._clients: list[Any] = []
+
+    async def client(self, container: str) -> Client:
+        """A client whose connection is open."""
+        client: Any = await connectProtocol(clientFromString(reactor, self._endpoint), Client(container))
+        self._clients.append(client)
+        await client.opened()
+        assert isinstance(client, Client)
+        return client
+
+    def resident(self) -> int:
+        """Bytes of memory that it has."""
+        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self._process.pid}/status").read_text())
+        assert found
+        return int(found[1]) << 10
+
+    def cpu(self) -> float:
+        """Seconds that it has computed."""
+        # the name, in brackets, may have spaces
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    async def end(self) -> None:
+        """Have all clients gone, and the router."""
+        for client in self._clients:
+            client.abort()
+            await client.gone()
+        self._process.kill()
+        self._process.communicate()
