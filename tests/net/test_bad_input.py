@@ -226,7 +226,7 @@ OUT_OF_PLACE = {
     "disposition before begin": ([AMQP, open_(), disposition(0, 0)], "amqp:not-allowed"),
     "detach before begin": ([AMQP, open_(), frames.detach()], "amqp:not-allowed"),
     "end before begin": ([AMQP, open_(), end()], "amqp:not-allowed"),
-    "begin on a channel too high": ([AMQP, open_(), begin(64)], "amqp:connection:framing-error"),
+    "begin on a channel too high": ([AMQP, open_(), begin(256)], "amqp:connection:framing-error"),
     "an idle time-out of a millisecond": ([AMQP, open_(idle_timeout=1)], "amqp:not-allowed"),
 }
 

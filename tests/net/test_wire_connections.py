@@ -58,7 +58,7 @@ async def test_the_router_says_what_it_bears(router: RunningRouter) -> None:
     raw = await (await router.dial(RawClient())).greeted()
     (opened,) = raw.heard(frames.OPEN)
     _container, _host, max_frame, channel_max, idle_timeout, *_ = opened.fields
-    assert (max_frame, channel_max, idle_timeout) == (32_768, 63, 8_000)
+    assert (max_frame, channel_max, idle_timeout) == (32_768, 255, 8_000)
 
 
 @pytest.mark.parametrize("sasl", [False, True])
@@ -146,12 +146,17 @@ async def test_protons_request_and_response(router: RunningRouter) -> None:
 
 
 @ensureDeferred
-async def test_forty_sessions_on_a_connection(router: RunningRouter) -> None:
+async def test_a_session_for_each_link(router: RunningRouter) -> None:
+    """Forty RPC servers of OpenStack have three consumers each, and one producer for all, on one connection."""
     client = await router.client()
-    consumers = [await client.receiver(f"x/{n}", credit=1, session=client.new_session()) for n in range(20)]
-    producers = [await client.sender(f"x/{n}", session=client.new_session()) for n in range(20)]
-    for producer, consumer in zip(producers, consumers, strict=True):
-        await works(producer, consumer)
+    producer = await client.sender(None, session=client.new_session())
+    addresses = [f"rpc/{number}" for number in range(120)]
+    consumers = [await client.receiver(each, credit=1, session=client.new_session()) for each in addresses]
+    await producer.credited()
+    for address, consumer in zip(addresses, consumers, strict=True):
+        sent = producer.send(proton.Message("hello", address=address))
+        (await consumer.next()).accept()
+        assert await sent.over() == ACCEPTED
 
 
 @ensureDeferred
@@ -167,9 +172,9 @@ async def test_sessions_that_end_make_room_for_others(start: Start) -> None:
 async def test_a_session_more_than_allowed_ends_the_connection(start: Start) -> None:
     router = await start()
     raw = await router.dial(RawClient())
-    raw.say(frames.AMQP, frames.open_(), *(frames.begin(channel) for channel in range(64)))
-    await raw.hears(frames.BEGIN, 64)
-    raw.say(frames.begin(64))
+    raw.say(frames.AMQP, frames.open_(), *(frames.begin(channel) for channel in range(256)))
+    await raw.hears(frames.BEGIN, 256)
+    raw.say(frames.begin(256))
     assert await raw.refused() in ("amqp:connection:framing-error", "amqp:resource-limit-exceeded", "amqp:not-allowed")
 
 

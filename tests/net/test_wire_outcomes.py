@@ -6,8 +6,10 @@ import proton
 import pytest
 from pytest_twisted import ensureDeferred
 
+from tests.net import frames
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, LOST, RELEASED, SETTLED, Error, Received, Receiver, Sender, Sent, State
+from tests.net.raw import RawClient
 from tests.net.routers import RunningRouter, ahead, quiet
 from tests.net.waiting import wait_until
 
@@ -483,6 +485,65 @@ async def test_an_absolute_expiry_time_is_nothing_to_the_router(router: RunningR
 
 
 @ensureDeferred
+async def test_a_time_to_live_counts_from_arrival_also_where_a_consumer_gave_the_message_back(
+    router: RunningRouter,
+) -> None:
+    taker, other = await router.receiver("x", credit=1), await router.receiver("x")
+    clock, _ = await ahead(router, 1, "clock")
+    producer = await router.sender("x")
+    await producer.credited()
+    sent = producer.send(proton.Message("hello", ttl=0.05))
+    received = await taker.next()
+    await clock.send(proton.Message("tick", ttl=0.06)).over()
+    received.settle(RELEASED)
+    assert rejected(await sent.over(), "amqp:message-expired")
+    other.flow(1)
+    await quiet(taker, other)
+    assert not other.messages
+
+
+@ensureDeferred
+async def test_a_long_message_that_waits_longer_than_its_time_to_live_is_rejected(router: RunningRouter) -> None:
+    """The rest of it, which comes later, is thrown away."""
+    consumer = await router.receiver("x")
+    producer = await router.sender("x")
+    await producer.credited()
+    message = proton.Message(bytes(200_000), ttl=0.05).encode()
+    sent = producer.begin()
+    sent.write(message[:100_000])
+    await wait_until(lambda: rejected(sent.state, "amqp:message-expired"))
+    sent.write(message[100_000:])
+    sent.end()
+    await sent.over()
+    consumer.flow(1)
+    producer.send(MESSAGE)
+    assert (await consumer.next()).data == MESSAGE
+
+
+@ensureDeferred
+async def test_a_presettled_message_that_waits_longer_than_its_time_to_live_is_counted(router: RunningRouter) -> None:
+    consumer = await router.receiver("x")
+    producer = await router.sender("x")
+    await producer.credited()
+    producer.send(proton.Message("hello", ttl=0.05), presettled=True)
+    await wait_until(lambda: router.core.counters["expired"])
+    consumer.flow(1)
+    await quiet(consumer)
+    assert not consumer.messages
+    assert router.core.counters["dropped"] == 1
+
+
+@ensureDeferred
+async def test_a_time_to_live_of_nothing_is_for_a_consumer_that_can_take_it_now(router: RunningRouter) -> None:
+    producer, consumer = await pair(router, credit=1)
+    now = b"\0Sp\xc0\x08\3@@p\0\0\0\0" + MESSAGE
+    taken, late = producer.send(now), producer.send(now)
+    assert rejected(await late.over(), "amqp:message-expired")
+    (await consumer.next()).accept()
+    assert await taken.over() == ACCEPTED
+
+
+@ensureDeferred
 async def test_a_message_in_flight_does_not_expire(router: RunningRouter) -> None:
     producer, consumer = await pair(router, credit=1)
     sent, clock = producer.send(proton.Message("hello", ttl=0.02)), producer.send(proton.Message("tick", ttl=0.05))
@@ -491,6 +552,58 @@ async def test_a_message_in_flight_does_not_expire(router: RunningRouter) -> Non
     assert not sent.settled
     received.accept()
     assert await sent.over() == ACCEPTED
+
+
+# -- tags --------------------------------------------------------------------------------------------------------------
+
+
+@ensureDeferred
+async def test_a_consumer_sees_tags_of_the_routers(router: RunningRouter) -> None:
+    """However producers call their deliveries, also if two say the same: on a consumer's link no tag is there twice."""
+    consumer: RawClient = await router.dial(RawClient())
+    await consumer.greeted()
+    consumer.say(frames.attach(frames.RECEIVER, "x"), frames.flow(10))
+    for _ in range(2):
+        producer = await router.dial(RawClient())
+        await producer.greeted()
+        producer.say(frames.attach(frames.SENDER, "x"))
+        await producer.hears(frames.FLOW, 2)
+        producer.say(frames.transfer(0, tag=b"the same"), frames.transfer(1, tag=b"another"))
+    await consumer.hears(frames.TRANSFER, 4)
+    tags = {frame.fields[2] for frame in consumer.heard(frames.TRANSFER)}
+    assert len(tags) == 4
+    assert all(len(tag) == 8 for tag in tags)
+    assert not tags & {b"the same", b"another"}
+
+
+# -- settled before its end --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [ACCEPTED, RELEASED, SETTLED])
+@ensureDeferred
+async def test_a_consumer_may_have_had_enough_of_a_presettled_message(router: RunningRouter, state: State) -> None:
+    """A long one, which it settles while it is still coming: it has been dropped, and is not in flight any less."""
+    consumer = await router.receiver("x", credit=10)
+    producer: RawClient = await router.dial(RawClient())
+    await producer.greeted()
+    producer.say(frames.attach(frames.SENDER, "x"))
+    await producer.hears(frames.FLOW, 2)
+    piece = bytes(30_000)
+    producer.say(*(frames.transfer(0, piece, settled=True, more=True) for _ in range(4)))
+    await wait_until(lambda: consumer.coming and len(consumer.coming.data) >= 90_000)
+    assert consumer.coming is not None
+    consumer.coming.settle(state)
+    consumer.coming = None
+    await quiet(consumer)
+    assert router.core.counters["dropped"] == 1
+    assert router.core.in_flight() == 0
+    # the rest of it is thrown away, and what is behind it comes
+    producer.say(frames.transfer(0, piece, settled=True), frames.transfer(1, MESSAGE, settled=True))
+    assert (await consumer.next()).data == MESSAGE
+    await quiet(consumer)
+    assert router.core.counters["dropped"] == 1
+    assert router.core.in_flight() == 0
+    assert producer.heard(frames.DISPOSITION) == []
 
 
 # -- policies that fail ------------------------------------------------------------------------------------------------

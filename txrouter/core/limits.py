@@ -26,7 +26,7 @@ class Limits:
     # connections
     max_connections: int = 0
     """The most connections a listener has at a time; 0 for no limit but the process's."""
-    max_sessions: int = 64
+    max_sessions: int = 256
     """The most sessions of one connection."""
     max_links: int = 256
     """The most links of one session."""
