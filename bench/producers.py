@@ -4,9 +4,9 @@ import struct
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cproton_ffi import ffi, lib
 
@@ -237,10 +237,11 @@ class Streamer(Connection):
             self.flush()
 
 
-def open_sender(session: Pointer, number: int, address: bytes, mode: int) -> Pointer:
-    """Attach a producer link."""
+def open_sender(session: Pointer, number: int, address: bytes | None, mode: int) -> Pointer:
+    """Attach a producer link; an anonymous one, if there is no address."""
     link = lib.pn_sender(session, b"producer-%d" % number)
-    lib.pn_terminus_set_address(lib.pn_link_target(link), address)
+    if address is not None:
+        lib.pn_terminus_set_address(lib.pn_link_target(link), address)
     lib.pn_link_set_snd_settle_mode(link, mode)
     lib.pn_link_open(link)
     return link
@@ -269,7 +270,7 @@ def produce(port: int, shape: Traffic) -> workers.Run:
             "producers attached",
         )
         ready()
-        _send_until_closed(loop, connections, counters)
+        send_until_closed(loop, connections, counters)
         loop.close()
         timed = [connection.round_trips for connection in connections if isinstance(connection, OneAtATime)]
         return workers.percentiles(timed[0]) if timed else {}
@@ -277,7 +278,14 @@ def produce(port: int, shape: Traffic) -> workers.Run:
     return run
 
 
-def _send_until_closed(loop: Loop, connections: list[ProducerConnection], counters: Counters) -> None:
+class _Stoppable(Protocol):
+    """A connection that sends until it is stopped."""
+
+    stopped: bool
+
+
+def send_until_closed(loop: Loop, connections: Sequence[_Stoppable], counters: Counters) -> None:
+    """Turn until the phase is CLOSE; from STOP on nothing more is sent."""
     paced = [connection for connection in connections if isinstance(connection, Paced)]
     deadline = workers.lifetime()
     while (phase := counters.phase) < workers.CLOSE and time.monotonic() < deadline:

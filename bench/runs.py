@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from bench import consumers, measure, producers, workers
+from bench import consumers, measure, producers, replies, workers
 from bench.routers import Candidate, RouterError, RunningRouter
 from bench.shapes import Huge, Idle, Shape, Traffic
 from bench.workers import (
     ACCEPTED,
     DAMAGED,
-    RECEIVED,
     RECEIVED_BYTES,
     REFUSED,
     SENT,
@@ -121,11 +120,11 @@ def run(shape: Shape, candidate: Candidate, times: Times) -> Reading:
 def _run_traffic(session: _Session, shape: Traffic, times: Times) -> Reading:
     router, counters = session.router, session.counters
     consumer = session.start("consumers", _consumer(router, shape))
-    producer = session.start("producers", producers.produce(router.port, shape))
+    producer = session.start("producers", _producer(router, shape))
     links = max(shape.producers, shape.consumers)
     session.sleep(times.warm_up)
-    if not session.wait(lambda: counters[RECEIVED] > 2 * links, _WARM_SECONDS):
-        raise RunError(f"only {counters[RECEIVED]} messages arrived within {_WARM_SECONDS:.0f} s")
+    if not session.wait(lambda: counters.arrived > 2 * links, _WARM_SECONDS):
+        raise RunError(f"only {counters.arrived} messages arrived within {_WARM_SECONDS:.0f} s")
 
     counters.phase = workers.MEASURE
     reading = _window(session, partial(session.sleep, times.window))
@@ -137,26 +136,33 @@ def _run_traffic(session: _Session, shape: Traffic, times: Times) -> Reading:
     received = consumer.result(_SETTLE_SECONDS)
     session.router.check()
     _expect_all_arrived(counters, shape)
-    return reading | (sent if shape.one_at_a_time else received) | {"total": float(counters[RECEIVED])}
+    timed = sent if shape.one_at_a_time or shape.answered else received
+    return reading | timed | {"total": float(counters.arrived)}
 
 
 def _consumer(router: RunningRouter, shape: Traffic) -> Run:
     if router.candidate.forwards:
         return consumers.listen(router.peer_port, shape)
+    if shape.answered:
+        return replies.answer(router.port, shape)
     return consumers.consume(router.port, shape)
+
+
+def _producer(router: RunningRouter, shape: Traffic) -> Run:
+    return (replies.ask if shape.answered else producers.produce)(router.port, shape)
 
 
 def _window(session: _Session, wait: Callable[[], object]) -> Reading:
     """What the router used, and how many messages arrived, while ``wait()`` ran."""
     before, received, started = (
         session.usage(),
-        session.counters[RECEIVED],
+        session.counters.arrived,
         time.monotonic(),
     )
     wait()
     after, messages, seconds = (
         session.usage(),
-        session.counters[RECEIVED] - received,
+        session.counters.arrived - received,
         time.monotonic() - started,
     )
     if not messages:
@@ -180,11 +186,11 @@ def _window(session: _Session, wait: Callable[[], object]) -> Reading:
 def _all_arrived(counters: Counters, shape: Traffic) -> bool:
     sent = counters[SENT]
     outcomes = sent if shape.settled else counters[ACCEPTED] + counters[REFUSED]
-    return bool(counters[STOPPED]) and sent == outcomes and counters[RECEIVED] == sent * shape.copies
+    return bool(counters[STOPPED]) and sent == outcomes and counters.arrived == sent * shape.copies
 
 
 def _expect_all_arrived(counters: Counters, shape: Traffic) -> None:
-    sent, received, accepted = counters[SENT], counters[RECEIVED], counters[ACCEPTED]
+    sent, received, accepted = counters[SENT], counters.arrived, counters[ACCEPTED]
     problems = []
     if received != sent * shape.copies:
         problems.append(f"{sent} messages were sent and {received} arrived, where {shape.copies} of each should")

@@ -40,6 +40,7 @@ class Traffic:
     limit: int = 0  # most messages a producer connection has unsettled; 0: its credit alone decides
     rate: int = 0  # messages per second; 0: as fast as they go
     multicast: bool = False  # every consumer gets every message
+    answered: bool = False  # each message is a request, and gets a reply at its producer's temporary address
 
     def address(self, link: int) -> bytes:
         """Where that link is attached."""
@@ -47,8 +48,8 @@ class Traffic:
 
     @property
     def copies(self) -> int:
-        """How many arrive for each that is sent."""
-        return self.consumers if self.multicast else 1
+        """How many arrive for each that is sent, replies included."""
+        return self.consumers if self.multicast else 1 + self.answered
 
     @property
     def one_at_a_time(self) -> bool:
@@ -91,6 +92,7 @@ DEFAULT = (
     "rate:2000",
     "fanout:1000",
     "multicast:4",
+    "requests:4",
 )
 
 GRAMMAR = """\
@@ -101,6 +103,8 @@ shapes:
   rate:N                N messages a second
   multicast:N[:settled] one producer, N consumers with a connection each, a copy of each message to each, credit 100;
                         everything is counted by copies
+  requests:N[:settled]  N clients with a temporary address each, N servers that answer there by an anonymous producer;
+                        credit 100, and as many requests of each client without an answer; replies are counted too
   fanout:N              one producer, N consumers on one address, on four connections, credit 10
   consumers:N           flatness: one producer, N consumers on one address; connections, sessions and messages in flight
                         are the same for every N from 1 to 10000
@@ -177,6 +181,22 @@ def _multicast(name: str, count: str, mode: str = "") -> Traffic:
     )
 
 
+def _requests(name: str, count: str, mode: str = "") -> Traffic:
+    if mode not in ("", "settled"):
+        raise ShapeError(f"{mode!r} is not 'settled'")
+    clients = _number(count, 500)
+    return Traffic(
+        name,
+        f"{count} clients ask {count} servers, {'pre-settled' if mode else 'unsettled'}",
+        producers=clients,
+        producer_connections=clients,
+        consumers=clients,
+        consumer_connections=clients,
+        settled=bool(mode),
+        answered=True,
+    )
+
+
 def _consumers(name: str, count: str) -> Traffic:
     consumers = _number(count, _FLAT_SESSIONS * LINKS_PER_SESSION)
     return Traffic(
@@ -215,6 +235,7 @@ _KINDS: dict[str, Callable[..., Shape]] = {
     "rate": _rate,
     "fanout": _fanout,
     "multicast": _multicast,
+    "requests": _requests,
     "consumers": _consumers,
     "addresses": _addresses,
     "idle": _idle,

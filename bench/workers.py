@@ -10,7 +10,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 from typing import Any, TypeAlias
 
-SENT, ACCEPTED, REFUSED, STOPPED, RECEIVED, DAMAGED, RECEIVED_BYTES, _PHASE = range(8)
+SENT, ACCEPTED, REFUSED, STOPPED, RECEIVED, REPLIED, DAMAGED, RECEIVED_BYTES, _PHASE = range(9)
 WARM_UP, MEASURE, STOP, CLOSE, END = range(5)
 
 MAX_SAMPLES = 200_000
@@ -40,6 +40,11 @@ class Counters:
     @phase.setter
     def phase(self, phase: int) -> None:
         self.values[_PHASE] = phase
+
+    @property
+    def arrived(self) -> int:
+        """How many messages have arrived, replies included."""
+        return self[RECEIVED] + self[REPLIED]
 
     def __getitem__(self, index: int) -> int:
         return int(self.values[index])
