@@ -409,7 +409,10 @@ async def test_an_anonymous_presettled_message_to_nobody_is_dropped_and_counted(
 
 
 def rejected(state: State, condition: str) -> bool:
-    return state.name == "rejected" and state.error is not None and state.error.name == condition
+    """Whether the router said so, and told people why."""
+    if state.name != "rejected" or state.error is None or state.error.name != condition:
+        return False
+    return " " in (state.error.description or "")
 
 
 @ensureDeferred
