@@ -297,6 +297,23 @@ async def test_who_sends_without_any_credit_is_detached(neighbours: Neighbours) 
     assert await raw.link_refused() == "amqp:link:transfer-limit-exceeded"
 
 
+@ensureDeferred
+async def test_who_sends_beyond_its_credit_to_where_messages_wait_is_detached(neighbours: Neighbours) -> None:
+    """Messages of an anonymous producer are out of each other's way, and count as long as they wait."""
+    consumer = await neighbours.router.receiver("waiting")
+    raw = await (await neighbours.stranger()).greeted()
+    raw.say(attach(SENDER, None))
+    await raw.hears(frames.FLOW, 2)
+    message = b"\0Ss\xc0\x0c\3@@\xa1\7waiting" + HELLO
+    for batch in range(5):  # the session's window is 128 frames
+        raw.say(*(transfer(number, message) for number in range(50 * batch, 50 * batch + 50)), begin(1 + batch))
+        await raw.hears(frames.BEGIN, 2 + batch)
+    assert not raw.heard(frames.DETACH)
+    raw.say(*(transfer(number, message) for number in range(250, 260)))
+    assert await raw.link_refused() == "amqp:link:transfer-limit-exceeded"
+    assert not consumer.messages
+
+
 HARMLESS = {
     "a disposition of messages that never were": disposition(5, 9),
     "a disposition by the wrong end": disposition(0, 0, role=SENDER),

@@ -193,7 +193,7 @@ class Connection:
                 if not router.route(arrived):
                     incoming.wait(arrived)  # type: ignore[union-attr]
             else:
-                incoming.read()  # type: ignore[union-attr]
+                incoming.read(True)  # type: ignore[union-attr]
                 if incoming.pn is None:  # type: ignore[union-attr]
                     incoming = None
             collector_pop(collector)

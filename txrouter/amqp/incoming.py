@@ -16,6 +16,7 @@ from txrouter.amqp.deliveries import IncomingDelivery
 from txrouter.amqp.engine import (
     BUFFER,
     CHUNK,
+    FILLED,
     delivery_aborted,
     delivery_partial,
     delivery_pending,
@@ -48,6 +49,7 @@ class IncomingLink(Producer):
 
     __slots__ = (
         "ahead",
+        "ahead_size",
         "arrivals",
         "connection",
         "head",
@@ -58,6 +60,7 @@ class IncomingLink(Producer):
         "rest",
         "session",
         "size",
+        "small",
     )
 
     head: IncomingDelivery | None
@@ -68,7 +71,10 @@ class IncomingLink(Producer):
         self.pn = pn
         self.session = link_session(pn)
         self.may_presettle = True
-        self.max_size = connection.limits.max_message_size
+        limits = connection.limits
+        self.max_size = limits.max_message_size
+        self.small = min(KEEP, limits.max_held_size, limits.max_message_size or KEEP)
+        """Up to this size a message is read into memory to see where it goes."""
         self.plain = True
         """A whole message can go straight to the router: nothing is before it, and where it goes is known."""
         self.head = None
@@ -80,6 +86,8 @@ class IncomingLink(Producer):
         it against the session's window for ever, once it is settled; so that is thrown away first."""
         self.ahead: dict[IncomingDelivery, int] = {}
         """Held deliveries that were read into memory, and their sizes."""
+        self.ahead_size = 0
+        """The sum of those."""
         self.arrivals: dict[Any, float] = {}
         """When the deliveries behind `head` came."""
 
@@ -122,9 +130,12 @@ class IncomingLink(Producer):
         if delivery_settled(pointer):
             self.connection.router.abandon(delivery)
 
-    def read(self) -> None:
-        """Go on with what has arrived, as far as it may go now."""
-        if len(self.arrivals) > self.credit:
+    def read(self, one: bool = False) -> None:
+        """Go on with what has arrived, as far as it may go now.
+
+        :param one: an event is served, and the next message that has arrived has an event of its own.
+        """
+        if len(self.arrivals) + len(self.ahead) > self.credit:
             self.overdrawn()
         while self.pn is not None:
             pointer = link_current(self.pn)
@@ -135,7 +146,7 @@ class IncomingLink(Producer):
                 if not self._throw_away():
                     return
             elif head is None:
-                if not self._start(pointer):
+                if not self._start(pointer) or (one and self.head is None):
                     return
             elif delivery_aborted(pointer):
                 self.connection.router.counters["aborted"] += 1
@@ -167,13 +178,16 @@ class IncomingLink(Producer):
             presettled = self.may_presettle and delivery_settled(pointer)
             delivery = IncomingDelivery(self, address, presettled, arrived, pointer)
             return router.route(delivery) or self.wait(delivery)
+        pending = delivery_pending(pointer)
+        # of an aborted one proton says that one byte is pending
+        if address is None and 1 < pending <= self.small and not self.ahead and not delivery_partial(pointer):
+            return self._take_out(pointer, arrived)
         if delivery_aborted(pointer):
             router.counters["aborted"] += 1
             self.credit -= 1
             delivery_settle(pointer)
             self.connection.mark()
             return True
-        pending = delivery_pending(pointer)
         if self.max_size and pending > self.max_size:
             self._too_large(pointer)
             return False
@@ -187,6 +201,26 @@ class IncomingLink(Producer):
         self.begun(delivery)
         gone = router.route(delivery) if address is not None else router.route_by_name(delivery)
         return gone or self._read_ahead(delivery)
+
+    def _take_out(self, pointer: Any, arrived: float) -> bool:
+        """A whole, small message of an anonymous producer: most are. To see where it goes it has to be read; it is
+        read to its end, and is in nobody's way whatever becomes of it."""
+        presettled = self.may_presettle and delivery_settled(pointer)
+        delivery = IncomingDelivery(self, None, presettled, arrived, pointer)  # type: ignore[arg-type]
+        delivery.prefix = FILLED[: link_recv(self.pn, BUFFER, CHUNK)]
+        delivery.whole = True
+        if presettled:
+            delivery.pn = None
+            delivery_settle(pointer)  # which advances the link
+        else:
+            self.unsettled[pointer] = delivery
+            link_advance(self.pn)
+        connection = self.connection
+        if not connection.dirty:
+            connection.mark()
+        if not connection.router.route_by_name(delivery):
+            self._keep(delivery)
+        return True
 
     def wait(self, delivery: IncomingDelivery) -> bool:
         """The router holds the link's current delivery. Returns whether those behind it may pass."""
@@ -206,12 +240,16 @@ class IncomingLink(Producer):
         address = delivery.destination
         if self.target is not None and delivery.shelf is address.held and not address.by_priority:
             return False
-        room = self.connection.limits.max_held_size - sum(self.ahead.values())
+        room = self.connection.limits.max_held_size - self.ahead_size
         if not delivery.read_all(room):
             return False
-        self.ahead[delivery] = len(delivery.prefix or b"")
+        self._keep(delivery)
         self.advance(delivery)
         return True
+
+    def _keep(self, delivery: IncomingDelivery) -> None:
+        self.ahead[delivery] = size = len(delivery.prefix or b"")
+        self.ahead_size += size
 
     def advance(self, delivery: IncomingDelivery) -> None:
         """The head has been read to its end."""
@@ -229,7 +267,7 @@ class IncomingLink(Producer):
 
     def let_go(self, delivery: IncomingDelivery) -> None:
         """A delivery that was held here has left; what was behind it can be taken up, when the turn ends."""
-        self.ahead.pop(delivery, None)
+        self.ahead_size -= self.ahead.pop(delivery, 0)
         if self.head is delivery:
             self.clear_head()
         self.connection.turn.resume(self)

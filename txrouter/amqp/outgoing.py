@@ -163,7 +163,9 @@ class OutgoingLink(Consumer):
         if producer is not None:
             if producer.head is delivery:
                 producer.advance(delivery)
-            producer.let_go(delivery)
+                producer.let_go(delivery)
+            elif producer.ahead:
+                producer.let_go(delivery)
         if delivery.presettled:
             delivery.out = None
             delivery_settle(out)
