@@ -180,32 +180,33 @@ class Lifecycle:
             raise Refusal("amqp:not-implemented", "there are no durable subscriptions: the router stores nothing")
         termini.accept(pointer)
         mode = engine.adopt_settle_modes(pointer)
-        properties = engine.remote_link_properties(pointer)
         self._count += 1
         id = f"{connection.name}/{self._count}"
-        link: IncomingLink | OutgoingLink
-        if sends:
-            assert name is not None
-            link = outgoing = OutgoingLink(id, connection, properties, pointer, self._capacity(properties))
-            router.attach_consumer(outgoing, name)
-            connection.links[pointer] = outgoing
-            outgoing.refresh()
-        else:
-            link = incoming = IncomingLink(id, connection, properties, pointer)
-            incoming.may_presettle = mode != engine.SENDS_UNSETTLED
-            engine.link_set_max_message_size(pointer, connection.limits.max_message_size)
-            router.attach_producer(incoming, name)
-            incoming.clear_head()
-            connection.links[pointer] = incoming
+        link = self._consumer(id, pointer, name) if sends else self._producer(id, pointer, name, mode)
+        connection.links[pointer] = link
         if made:
-            assert name is not None
-            termini.make_dynamic(pointer, f"amqp:/_topo/0/{router.id}/{name}")
             self._made[link] = name
             router.temporary.add(name)
+            termini.make_dynamic(pointer, f"amqp:/_topo/0/{router.id}/{name}")
         engine.link_open(pointer)
 
-    def _address(self, pointer: Any, sends: bool) -> tuple[str | None, bool]:
-        """The (name, newly made) of the address that a link attaches to; no name for an anonymous producer.
+    def _consumer(self, id: str, pointer: Any, name: str) -> OutgoingLink:
+        properties = engine.remote_link_properties(pointer)
+        link = OutgoingLink(id, self._connection, properties, pointer, self._capacity(properties))
+        self._connection.router.attach_consumer(link, name)
+        link.refresh()
+        return link
+
+    def _producer(self, id: str, pointer: Any, name: str, mode: int) -> IncomingLink:
+        link = IncomingLink(id, self._connection, engine.remote_link_properties(pointer), pointer)
+        link.may_presettle = mode != engine.SENDS_UNSETTLED
+        engine.link_set_max_message_size(pointer, self._connection.limits.max_message_size)
+        self._connection.router.attach_producer(link, name or None)
+        link.clear_head()
+        return link
+
+    def _address(self, pointer: Any, sends: bool) -> tuple[str, bool]:
+        """The (name, newly made) of the address that a link attaches to; an empty name for an anonymous producer.
 
         :raise Refusal: it cannot.
         """
@@ -220,7 +221,7 @@ class Lifecycle:
         if not address:
             if sends:
                 raise Refusal("amqp:invalid-field", "a source without an address, and not dynamic")
-            return None, False
+            return "", False
         try:
             path = normalise(address)
             name = router.resolve(path)
