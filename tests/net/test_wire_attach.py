@@ -146,6 +146,22 @@ async def test_the_clients_own_end_comes_back_as_it_is(router: RunningRouter) ->
     assert target(attached) == {ADDRESS: "its own", DURABLE: 1, EXPIRES: "never", MODE: ["its-own"]}
 
 
+@pytest.mark.parametrize("nowhere", [None, {}, {DURABLE: uint(1)}])
+@ensureDeferred
+async def test_a_producer_without_an_address_is_given_a_target_without_one(
+    router: RunningRouter, nowhere: dict[int, object] | None
+) -> None:
+    """Not a null target: that would say that a detach follows."""
+    consumer = await router.receiver("x", credit=1, takes=ACCEPTED)
+    client, attached = await answer(router, SENDER, {}, nowhere)
+    assert attached.fields[6] is not None
+    assert target(attached) == {}
+    await client.hears(frames.FLOW, 2)
+    client.say(frames.transfer(0, b"\0Ss\xc0\6\3@@\xa1\1x" + HELLO))
+    await client.hears(frames.DISPOSITION)
+    assert consumer.bodies == ["hello"]
+
+
 @pytest.mark.parametrize("role", [SENDER, RECEIVER])
 @ensureDeferred
 async def test_properties_and_capabilities_of_a_link_are_left_out(router: RunningRouter, role: bool) -> None:
