@@ -132,6 +132,7 @@ class Client(Protocol):
         takes: State | None = None,
         session: Any = None,
         name: str | None = None,
+        mode: int = proton.Link.SND_MIXED,
         settles: int = proton.Link.RCV_FIRST,
         properties: Mapping[str, object] | None = None,
     ) -> Receiver:
@@ -141,7 +142,7 @@ class Client(Protocol):
             link.source.dynamic = True
         else:
             link.source.address = address
-        link.rcv_settle_mode = settles
+        link.snd_settle_mode, link.rcv_settle_mode = mode, settles
         if properties:
             link.properties = dict(properties)
         receiver = self._links[link] = Receiver(self, link, takes)

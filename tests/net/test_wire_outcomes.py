@@ -149,6 +149,14 @@ async def test_the_settle_modes_that_a_client_asks_for_are_granted(router: Runni
         assert producer.link.remote_snd_settle_mode == mode
 
 
+@ensureDeferred
+async def test_a_consumer_is_not_promised_that_what_it_is_sent_will_be_settled(router: RunningRouter) -> None:
+    client = await router.client()
+    for mode in proton.Link.SND_SETTLED, proton.Link.SND_UNSETTLED, proton.Link.SND_MIXED:
+        consumer = await client.receiver("x", mode=mode)
+        assert consumer.link.remote_snd_settle_mode == proton.Link.SND_MIXED
+
+
 # -- given back: another consumer has it -------------------------------------------------------------------------------
 
 

@@ -238,9 +238,10 @@ def terminus_address(terminus: Any) -> str | None:
 
 
 def adopt_settle_modes(link: Any) -> int:
-    """Settle the way the peer wants to; returns the sender's mode it asked for."""
+    """Settle the way the peer wants to; returns the sender's mode it asked for. A consumer can be promised none: each
+    message's producer decides whether it is settled."""
     mode = int(lib.pn_link_remote_snd_settle_mode(link))
-    lib.pn_link_set_snd_settle_mode(link, mode)
+    lib.pn_link_set_snd_settle_mode(link, lib.PN_SND_MIXED if lib.pn_link_is_sender(link) else mode)
     lib.pn_link_set_rcv_settle_mode(link, lib.pn_link_remote_rcv_settle_mode(link))
     return mode
 
