@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOTSTRAP := setup.cfg pyproject.toml constraints.txt scripts/bootstrap.sh
 
-.PHONY: help demo test bench lint docs constraints clean
+.PHONY: help demo test bench clients lint docs constraints clean
 
 help:
 	@echo 'make demo         start a router, send real traffic through it, show who got what'
 	@echo 'make test         every check: lint, all tests, documentation'
 	@echo 'make bench        measure CPU per message, throughput and latency'
 	@echo 'make lint         ruff and mypy'
+	@echo 'make clients      install the clients of others that make test runs against the router'
 	@echo 'make docs         the documentation, as HTML in docs/_build/html'
 	@echo 'make constraints  resolve all dependencies anew into constraints.txt'
 	@echo 'make clean        remove everything that make made'
@@ -22,7 +23,7 @@ demo: $(VENV)/.installed-demo
 bench: $(VENV)/.installed-demo
 	$(BIN)/python -m bench $(ARGS)
 
-test: lint
+test: lint clients
 	$(BIN)/python -m pytest
 	$(MAKE) --no-print-directory docs
 
@@ -31,6 +32,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+clients: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.interop.install
+
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
@@ -38,7 +42,7 @@ constraints:
 	scripts/resolve.sh
 
 clean:
-	rm -rf $(VENV) build dist docs/_build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .interop build dist docs/_build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name dropin.cache -delete
 
