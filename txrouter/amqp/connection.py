@@ -362,6 +362,15 @@ class Connection:
         self._close_soon()
         self.mark()
 
+    def stop(self) -> None:
+        """Close in order, since the router is being stopped. The error is the one upon which clients come back later by
+        themselves; without any they take it that they are not needed any more.
+        """
+        if not self.lost and self._closing_since is None:
+            condition = engine.connection_condition(self.pn_connection)
+            engine.set_condition(condition, "amqp:connection:forced", "the router is being stopped")
+            self.close()
+
     def break_off(self) -> None:
         """Nothing that the peer sends makes sense any more."""
         if self._closing_since is not None:

@@ -194,6 +194,6 @@ class RouterFactory(Factory):
         """Close every connection in order."""
         for protocol in list(self.protocols):
             if protocol.connection is not None:
-                protocol.connection.close()
+                protocol.connection.stop()
             else:
                 protocol.lose()
