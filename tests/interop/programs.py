@@ -23,14 +23,18 @@ class Program(ProcessProtocol):
     """A program that runs, and what it prints.
 
     :param environment: what is in its environment beside ours.
+    :param merged: whether its standard error is taken for standard output too.
     """
 
-    def __init__(self, *command: str | Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *command: str | Path, environment: Mapping[str, str] | None = None, merged: bool = False
+    ) -> None:
         self.command = [str(word) for word in command]
         self.said: list[str] = []
         """The lines of its standard output."""
         self.complained: list[str] = []
         """The lines of its standard error."""
+        self._lines = {1: self.said, 2: self.said if merged else self.complained}
         self._rest = {1: "", 2: ""}
         self._read = 0
         self._end: Failure | None = None
@@ -71,6 +75,11 @@ class Program(ProcessProtocol):
         assert self._end.check(ProcessDone), str(self)
         return self.said
 
+    async def stop(self) -> list[str]:
+        """Ask it to end, which it must with status 0; returns all that it printed."""
+        self._process.signalProcess("TERM")
+        return await self.ended()
+
     async def kill(self) -> None:
         """Have it gone, without a word."""
         if self._end is None:
@@ -92,7 +101,7 @@ class Program(ProcessProtocol):
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         *lines, self._rest[childFD] = (self._rest[childFD] + data.decode(errors="replace")).split("\n")
-        (self.said if childFD == 1 else self.complained).extend(lines)
+        self._lines[childFD].extend(lines)
         something_came()
 
     def processEnded(self, reason: Failure) -> None:
