@@ -82,7 +82,7 @@ class Client:
             old.unlink()
         try:
             if self.missing:
-                raise Absent(f"what Debian calls {', '.join(self.missing)} is not installed")
+                raise Absent(f"it needs Debian's {' and '.join(self.missing)}")
             print(f"Installing {self.name} into {self.directory.relative_to(ROOT)}", flush=True)
             self.directory.mkdir(parents=True)
             self.install(self.directory)

@@ -14,56 +14,55 @@ from typing import Any
 from tests.interop.conftest import Run, require
 from tests.interop.install import ROOT, oslo_messaging
 from tests.interop.programs import PATIENCE, Program
-from tests.net.waiting import wait_until
+from tests.net.waiting import reactor, wait_until
 
 SCRIPTS = Path(__file__).parent / "oslo"
-ROUTER_CONFIG = ROOT / "docs" / "openstack" / "router.toml"
+CONFIGS = ROOT / "docs" / "openstack"
 
+# What is different in each test, on top of the config of the documentation.
 SERVICE_CONFIG = """
 [DEFAULT]
 transport_url = amqp://127.0.0.1:{port}
 executor_thread_pool_size = {threads}
 
 [oslo_messaging_amqp]
-addressing_mode = {addressing}
-rpc_server_credit = {credit}
-link_retry_delay = 1
+{options}
 """
 
 
 class Cloud:
-    """A router and services.
+    """A router and services, with the configs of the documentation.
 
-    :param addressing: the driver's `addressing_mode`.
     :param directory: for the services' config files.
+    :param options: of the driver, beside those of the documentation.
     """
 
-    def __init__(self, run: Run, directory: Path, addressing: str) -> None:
+    def __init__(self, run: Run, directory: Path, **options: object) -> None:
         self._run = run
         self._directory = directory
-        self._addressing = addressing
+        self._options = options
         self._python = require(oslo_messaging) / "bin" / "python"
         self._configs = itertools.count()
         self.port = 0
 
     def joined(self, run: Run, directory: Path) -> Cloud:
         """The same router, for programs that end sooner."""
-        cloud = Cloud(run, directory, self._addressing)
+        cloud = Cloud(run, directory, **self._options)
         cloud.port = self.port
         return cloud
 
     async def start_router(self) -> Program:
-        """Start one with the config of the documentation, on the port that it had before, if any."""
+        """Start one, on the port that it had before, if any."""
         endpoint = f"tcp:{self.port}:interface=127.0.0.1"
-        command = [sys.executable, "-m", "txrouter", "run", "--config", ROUTER_CONFIG, "--listen", endpoint]
+        command = [sys.executable, "-m", "txrouter", "run", "--config", CONFIGS / "router.toml", "--listen", endpoint]
         router = self._run(*command, merged=True)
         ready = await router.says(r"ready: router \S+ accepts on 127\.0\.0\.1:(\d+)")
         self.port = int(ready[1])
         return router
 
-    async def server(self, name: str, *topics: str, **options: int) -> Program:
-        """A process with RPC servers of this name, one for each topic, started."""
-        server = self._service("server", name, *topics, **options)
+    async def server(self, name: str, *topics: str, threads: int = 64) -> Program:
+        """A process with RPC servers of this name, one for each topic, started; so many threads for each."""
+        server = self._service("server", name, *topics, threads=threads)
         await server.says("started")
         return server
 
@@ -71,13 +70,12 @@ class Cloud:
         """A process with an RPC client."""
         return Client(self._service("client"))
 
-    def _service(self, script: str, *arguments: str, threads: int = 64, credit: int = 100) -> Program:
+    def _service(self, script: str, *arguments: str, threads: int = 64) -> Program:
         config = self._directory / f"service{next(self._configs)}.conf"
-        config.write_text(
-            SERVICE_CONFIG.format(port=self.port, threads=threads, addressing=self._addressing, credit=credit)
-        )
-        command = [self._python, "-W", "ignore", SCRIPTS / f"{script}.py", config, *arguments]
-        return self._run(*command)
+        options = "\n".join(f"{key} = {value}" for key, value in self._options.items())
+        config.write_text(SERVICE_CONFIG.format(port=self.port, threads=threads, options=options))
+        configs = f"{CONFIGS / 'services.conf'},{config}"
+        return self._run(self._python, "-W", "ignore", SCRIPTS / f"{script}.py", configs, *arguments)
 
 
 class Client:
@@ -94,16 +92,17 @@ class Client:
 
     async def over(self, line: int) -> Mapping[str, Any]:
         """Wait until that is done; returns how it went."""
-        done: list[dict[str, Any]] = []
+        done: list[str] = []
 
         def said() -> bool:
-            done.extend(event for event in self._events() if event.get("line") == line)
+            done.extend(each for each in self.program.said if each.startswith(f'{{"line": {line},'))
             return bool(done) or not self.program.running
 
         await wait_until(said, PATIENCE)
         assert done, f"{self.program} ended"
-        del done[0]["line"]
-        return done[0]
+        result: dict[str, Any] = json.loads(done[0])
+        del result["line"]
+        return result
 
     async def do(self, do: str, **what: object) -> Mapping[str, Any]:
         """Have it do that, and wait until it is done; returns how it went."""
@@ -113,16 +112,12 @@ class Client:
         """Wait until so many of the calls that it is making are over."""
         await self.program.says(f'"over": {calls}}}')
 
-    def _events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.program.said if line.startswith("{")]
-
 
 async def all_answer(client: Client, topic: str, servers: set[str]) -> None:
     """Wait until every one of these servers is attached, and answers what is for any."""
     answered: set[str] = set()
-    for _ in range(1000):
+    deadline = reactor.seconds() + PATIENCE
+    while not answered >= servers:
+        assert reactor.seconds() < deadline, f"only {answered} answer"
         server, _ = (await client.do("call", topic=topic, method="echo", value=None))["returned"]
         answered.add(server)
-        if answered >= servers:
-            return
-    raise AssertionError(f"only {answered} answer")

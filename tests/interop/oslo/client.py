@@ -1,5 +1,5 @@
-"""An RPC client and notifier: `client.py CONFIG` does what each line of its standard input says, in JSON, each line in
-a thread of its own, and prints how that went, in JSON too, with the number of the line.
+"""An RPC client and notifier: `client.py CONFIG,…` does what each line of its standard input says, in JSON, each in a
+thread of its own, and prints how that went, in JSON too, with the number of the line.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ VERBS: dict[str, Callable[..., Result]] = {
 
 def main() -> None:
     """Do what is asked until there is nothing more."""
-    cfg.CONF(["--config-file", sys.argv[1]])
+    cfg.CONF([f"--config-file={config}" for config in sys.argv[1].split(",")])
     transport = oslo_messaging.get_rpc_transport(cfg.CONF)
 
     def do(number: int, line: str) -> None:

@@ -1,5 +1,5 @@
-"""RPC servers of one process, on one connection: `server.py CONFIG NAME TOPIC…` has one of this name for each topic. It
-also listens to notifications. What comes without an answer being sent it says, in JSON, a line each.
+"""RPC servers of one process, on one connection: `server.py CONFIG,… NAME TOPIC…` has one of this name for each topic.
+It also listens to notifications. What comes without an answer being sent it says, in JSON, a line each.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Notifications:
 
 def main() -> None:
     """Serve until killed."""
-    config, name, *topics = sys.argv[1:]
-    cfg.CONF(["--config-file", config])
+    configs, name, *topics = sys.argv[1:]
+    cfg.CONF([f"--config-file={config}" for config in configs.split(",")])
     transport = oslo_messaging.get_rpc_transport(cfg.CONF)
     for topic in topics:
         target = oslo_messaging.Target(topic=topic, server=name)
