@@ -355,7 +355,7 @@ async def test_a_server_that_is_stopped_is_said_to_be(router: RunningRouter, wha
     await wait_until(lambda: "x" in router.core.addresses)
     await router.service.stopService()
     await talk.end()
-    assert talk.failure == "the server closed the connection"
+    assert talk.failure == "the server closed the connection: amqp:connection:forced: the router is being stopped"
 
 
 @pytest.mark.parametrize("what", ["send", "receive"])
