@@ -16,6 +16,7 @@ methods that say so, as long as `stage.turns_by_itself`.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -117,8 +118,8 @@ class Message(Delivery):
             if not self.presettled:
                 del self.producer.unsettled[self]
             self.outcomes.append(outcome)
-        if self.consumer is not None:
-            self.consumer.unsettled.pop(self, None)
+        if isinstance(self.consumer, FakeConsumer):
+            self.consumer.let_go(self)
 
     def can_be_resent(self) -> bool:
         return self.kept
@@ -163,7 +164,7 @@ class FakeCopy(Copy):
         assert not self.over, f"a copy of {self.original!r} is over already, and finished with {outcome!r}"
         self.over = True
         assert isinstance(self.consumer, FakeConsumer)
-        self.consumer.unsettled.pop(self, None)
+        self.consumer.let_go(self)
         assert self.original.copies is not None
         self.original.copies.ended(self, outcome)
 
@@ -281,6 +282,10 @@ class FakeConsumer(Consumer):
         else:
             self.unsettled[delivery] = delivery
 
+    def let_go(self, delivery: Delivery) -> None:
+        """It is over for this consumer."""
+        self.unsettled.pop(delivery, None)
+
     # -- what it does ------------------------------------------------------------------------------
 
     def grants(self, credit: int) -> None:
@@ -296,7 +301,8 @@ class FakeConsumer(Consumer):
     def drains(self) -> None:
         """It wants what there is, and to be left with no credit. The turn ends."""
         self.stage.turn()
-        self.sets_credit(0)
+        if not self.gone:
+            self.sets_credit(0)
         self.stage.turns()
 
     def settles(self, message: Message, outcome: Outcome) -> None:
@@ -374,13 +380,27 @@ class Stage:
 
     def turn(self) -> None:
         """What the router put off is done; and what comes of it, if a link was ended, as a wire's turn goes on too."""
-        self.router.turn()
-        self.router.turn()
+        router = self.router
+        for _ in range(20):
+            router.turn()
+            if not router.feeding._hungry and not router.holding._changed:
+                return
+        raise AssertionError("the turn never ends")
 
     def turns(self) -> None:
         """A turn is over, unless a test wants to say so itself."""
         if self.turns_by_itself:
             self.turn()
+
+    def switches(self, address: Address, factory: object) -> None:
+        """The address is given another policy, which hears of the consumers that are there."""
+        chosen: Any = distribution(factory)
+        policy = chosen.factory.build(chosen.options, random.Random(1))
+        for consumer in address.consumers:
+            consumer.place = None
+            policy.add(consumer)
+        address.use(policy)
+        self.router.holding.something_changed(address)
 
     def later(self, seconds: float) -> None:
         """Time passes. What is due then is done, as a timer would, and the turn ends."""
