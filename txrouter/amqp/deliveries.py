@@ -180,9 +180,11 @@ class IncomingDelivery(Delivery):
 
     def recall(self) -> None:
         """Let go of the consumer's side; a half-sent message is aborted."""
-        out, self.out = self.out, None
+        out = self.out
         if out is not None and self.consumer is not None:
-            self.consumer.recall(self, out)
+            unsent = not self.was_sent()
+            self.out = None
+            self.consumer.recall(self, out, unsent)
 
     # -- as the original of copies -----------------------------------------------------------------
 

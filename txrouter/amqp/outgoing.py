@@ -193,15 +193,17 @@ class OutgoingLink(Consumer):
             return 0
         return min(max(STREAMS_AHEAD - unsent, least), max(STREAMS_AHEAD - connection.streamed, 0))
 
-    def recall(self, delivery: IncomingDelivery | OutgoingCopy, out: Any) -> None:
+    def recall(self, delivery: IncomingDelivery | OutgoingCopy, out: Any, unsent: bool = False) -> None:
         """Let go of what was sent. If it was still being streamed it is aborted; if nothing of it had gone, the credit
-        for it has come back."""
+        for it has come back. What is `unsent`, though whole, is aborted too: if it were settled it would be sent."""
         self.unsettled.pop(out, None)
         if self.streaming is delivery:
             delivery_abort(out)
             self.streaming = None
             self._not_used()
             self.refresh()
+        elif unsent:
+            delivery_abort(out)
         else:
             delivery_settle(out)
         self.connection.mark()

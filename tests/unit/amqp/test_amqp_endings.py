@@ -125,6 +125,23 @@ def test_what_was_sent_in_this_very_turn_is_not_written_yet() -> None:
     net.check()
 
 
+@pytest.mark.parametrize("how", ["closes", "detaches", "ends_sessions"])
+def test_what_was_not_written_yet_when_its_link_goes_is_sent_to_another_only(how: str) -> None:
+    net = Network()
+    leaving, other = net.client().receiver("q", 10), net.client().receiver("q")
+    sender = net.client().sender("q")
+    net.by_hand = True
+    sender.sends(MESSAGE)
+    sender.client.carry_out()
+    getattr(leaving.client if how == "ends_sessions" else leaving, how)()
+    leaving.client.carry_out()
+    net.by_hand = False
+    net.run()
+    other.grants(1)
+    assert other.bodies == [MESSAGE]
+    assert leaving.got == []
+
+
 def test_what_was_not_written_yet_is_released_where_nobody_else_is() -> None:
     net = Network()
     lost = net.client().receiver("q", 5)

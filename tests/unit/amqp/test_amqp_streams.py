@@ -151,6 +151,32 @@ def check_goes_on(net: Network, sender: Sender, receiver: Receiver, credit: int)
     net.check()
 
 
+def test_a_message_that_is_aborted_before_any_of_it_could_be_sent_costs_no_credit() -> None:
+    net = Network()
+    client = net.client(max_frame=4_096)
+    session = client.session()
+    session.incoming_capacity = 8_192
+    first, second = client.receiver("first", 1, session=session), client.receiver("second", 1, session=session)
+    filling, sender = net.client().sender("first"), net.client().sender("second")
+    client.reads = False
+    filling.sends(data(40_000))
+    sender.begins(data(3 * STREAM_FROM)).aborts()
+    sent = sender.sends(NEXT)
+    client.reads = True
+    net.run()
+    assert first.bodies == [data(40_000)]
+    assert second.bodies == [NEXT]
+    second.drains()
+    assert second.credit == 0
+    second.next().settles(ACCEPTED)
+    assert sent.outcome == ACCEPTED
+    second.link.drain_mode = False
+    second.grants(1)
+    sender.sends(NEXT)
+    assert second.bodies == [NEXT, NEXT]
+    net.check()
+
+
 def test_an_aborted_message_that_is_held_is_never_seen() -> None:
     net = Network()
     sender, receiver = pair(net, credit=0)
