@@ -33,7 +33,7 @@ def heard(pointer: Any, state: int) -> Outcome:
         return Outcome("modified", delivery_failed=failed, undeliverable_here=undeliverable, origin=(pointer, state))
     if state == STATE_REJECTED:
         return Outcome("rejected", origin=(pointer, state))
-    return SETTLED
+    return Outcome("settled", origin=(pointer, state)) if state else SETTLED
 
 
 def say(outcome: Outcome, pointer: Any) -> None:

@@ -17,7 +17,19 @@ MODIFIED = Outcome("modified", annotations={"x-opt-tried": 3, "x-opt-by": "me"})
 FAILED = Outcome("modified", failed=True, annotations={"x-opt-a": True})
 NOT_HERE = Outcome("modified", undeliverable=True, annotations={"x-opt-b": "b"})
 FAILED_NOT_HERE = Outcome("modified", failed=True, undeliverable=True)
-ALL = [ACCEPTED, REJECTED, Outcome("rejected"), RELEASED, MODIFIED, FAILED, NOT_HERE, FAILED_NOT_HERE, SETTLED]
+RECEIVED = Outcome("received", section=(1, 77))
+ALL = [
+    ACCEPTED,
+    REJECTED,
+    Outcome("rejected"),
+    RELEASED,
+    MODIFIED,
+    FAILED,
+    NOT_HERE,
+    FAILED_NOT_HERE,
+    SETTLED,
+    RECEIVED,
+]
 
 MESSAGE = Message("hello", id="1", properties={"a": 1}, ttl=60.0, priority=7, durable=True).encode()
 
