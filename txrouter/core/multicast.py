@@ -174,13 +174,19 @@ class Multicast:
 
     def deadline(self, delivery: Delivery) -> float:
         """Until when a message that is held from now on waits for consumers without credit."""
-        seconds: float = self._rule.seconds(delivery.presettled)
-        return self._router.now + seconds
+        until: float = self._router.now + self._rule.seconds(delivery.presettled)
+        delivery.sent_at = until  # not before; it has no other use until then
+        return until
 
     def overdue(self, delivery: Delivery) -> None:
         """It has waited long enough."""
         self._wait_no_longer(delivery)
         self._router.holding.something_changed(delivery.destination)
+
+    def _may_wait(self, delivery: Delivery) -> bool:
+        if delivery.shelf is not None:
+            return self._router.now < delivery.sent_at
+        return bool(self._rule.seconds(delivery.presettled))
 
     def _wait_no_longer(self, delivery: Delivery) -> None:
         """Those without credit go without, until they give some."""
@@ -199,7 +205,7 @@ class Multicast:
         if not missed:
             return ready
         if missed > len(self._stuck):
-            if self._rule.seconds(delivery.presettled):
+            if self._may_wait(delivery):
                 return None
             self._wait_no_longer(delivery)
         self._router.counters["multicast_dropped"] += missed

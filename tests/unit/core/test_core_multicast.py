@@ -293,6 +293,15 @@ def test_no_message_waits_longer_than_the_limit() -> None:
     assert here.counters["multicast_dropped"] == 1
 
 
+def test_no_message_waits_longer_because_another_consumer_has_used_up_its_credit() -> None:
+    here = stage(block_seconds=5.0)
+    stuck, spent = consumers(here, 0, 1)
+    first, second = here.producer().sends_many(2)
+    here.later(5.0)
+    assert (stuck.got, spent.got) == ([], [first])
+    assert second.outcome is RELEASED
+
+
 def test_a_stuck_consumer_is_not_waited_for_again_until_it_gives_credit() -> None:
     here = stage(block_seconds=2.0)
     ready, full = consumers(here, 9, 0)
