@@ -11,6 +11,7 @@ from txrouter.amqp.engine import (
     CHUNK,
     FILLED,
     STATE_ACCEPTED,
+    delivery_aborted,
     delivery_partial,
     delivery_pending,
     delivery_settle,
@@ -20,7 +21,7 @@ from txrouter.amqp.engine import (
 )
 from txrouter.amqp.multicast import send_copies
 from txrouter.amqp.outcomes import kept, say
-from txrouter.core.deliveries import Delivery
+from txrouter.core.deliveries import Aborted, Delivery
 from txrouter.core.links import Address
 from txrouter.core.outcomes import ACCEPTED, Outcome
 
@@ -108,6 +109,8 @@ class IncomingDelivery(Delivery):
         while left > 0:
             count = link_recv(producer.pn, BUFFER, min(left, CHUNK))
             if count <= 0:
+                if delivery_aborted(self.pn):
+                    raise Aborted("its producer has aborted it")
                 break
             data += FILLED[:count]
             left -= count
@@ -120,7 +123,7 @@ class IncomingDelivery(Delivery):
         """Have the whole message in memory, if all of it has arrived and it is no longer than `limit` bytes."""
         if self.whole:
             return True
-        if not self._is_current() or delivery_partial(self.pn):
+        if not self._is_current() or delivery_partial(self.pn) or delivery_aborted(self.pn):
             return False
         rest = delivery_pending(self.pn)
         if len(self.prefix or b"") + rest > limit:

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from txrouter.core.multicast import Copies
     from txrouter.core.shelves import Shelf
 
-__all__ = ["Delivery", "Malformed"]
+__all__ = ["Aborted", "Delivery", "Malformed"]
 
 
 class Malformed(ValueError):
     """A message could not be read as far as it had to be."""
+
+
+class Aborted(Malformed):
+    """Nor is there anything to be read: its producer has aborted it."""
 
 
 @implementer(IDelivery)

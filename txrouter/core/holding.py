@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txrouter.core.deliveries import Delivery, History, Malformed
+from txrouter.core.deliveries import Aborted, Delivery, History, Malformed
 from txrouter.core.expiry import Expiry
 from txrouter.core.links import Address, Consumer, Producer
-from txrouter.core.outcomes import RELEASED, Outcome, rejected
+from txrouter.core.outcomes import RELEASED, SETTLED, Outcome, rejected
 from txrouter.core.shelves import Shelf, new_shelf
 
 if TYPE_CHECKING:
@@ -122,6 +122,11 @@ class Holding:
 
     def refuse(self, delivery: Delivery, error: Malformed) -> bool:
         """A delivery that is nowhere cannot be read where it has to be. Returns True, as it has left."""
+        if isinstance(error, Aborted):
+            self._router.counters["aborted"] += 1
+            self._leave(delivery)
+            self._router.finish(delivery, SETTLED)
+            return True
         return self.turn_away(delivery, rejected("amqp:decode-error", str(error)))
 
     def turn_away_all(self, address: Address) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from proton import Message
+from zope.interface import implementer
 
 from tests.unit.amqp.inmemory import ACCEPTED, LOST, RELEASED, Network, Outcome, Receiver, Sender
 from txrouter.amqp.engine import session_outgoing_bytes
 from txrouter.amqp.outgoing import OutgoingLink
 from txrouter.amqp.sizes import KEEP, OUTGOING_HIGH, STREAM_FROM, STREAMS_AHEAD
+from txrouter.core.addresses import Distribution
+from txrouter.interfaces import IConsumer, IDelivery, IDistributionPolicy
+from txrouter.policies import multicast
 
 SIZES = [1, 511, 4_096, KEEP, KEEP + 1, STREAM_FROM, STREAM_FROM + 1, (1 << 17) - 1, 1 << 17, (1 << 17) + 1, 1 << 20]
 PIECE = 10_000
@@ -114,6 +120,27 @@ def test_a_consumer_may_release_what_is_still_being_streamed() -> None:
     net.check()
 
 
+@implementer(IDistributionPolicy)
+class Reads:
+    """A policy that looks at every message first; and its factory."""
+
+    options = dict
+
+    def build(self, options: object, random: object) -> Reads:
+        self.consumers: list[Any] = []
+        return self
+
+    def add(self, consumer: IConsumer) -> None:
+        self.consumers.append(consumer)
+
+    def remove(self, consumer: IConsumer) -> None:
+        self.consumers.remove(consumer)
+
+    def select(self, delivery: IDelivery) -> Any:
+        delivery.field("group_id")
+        return next((each for each in self.consumers if each.credit), None)
+
+
 # -- aborted -------------------------------------------------------------------------------------------
 
 
@@ -125,6 +152,40 @@ def test_an_aborted_message_that_was_not_forwarded_yet_is_never_seen(size: int) 
         sender.begins(data(size)).aborts()
     assert receiver.got == []
     check_goes_on(net, sender, receiver, 2)
+
+
+@pytest.mark.parametrize("address", ["q", "all", None])
+@pytest.mark.parametrize("size", [1, PIECE])
+def test_an_aborted_message_that_would_have_had_to_wait_is_never_seen(size: int, address: str | None) -> None:
+    """Half of it comes and then its end; at once, or when what was before it has left."""
+    net = Network()
+    net.router.table.add_pattern("all", Distribution(multicast.factory, multicast.Options()))
+    receiver = net.client().receiver(address or "q")
+    sender = net.client().sender(address)
+    first = bytes(Message(address=address or "q").encode())
+    sender.begins(first + bytes(size)).aborts()
+    sender.sends(first)
+    sender.begins(first + bytes(size)).aborts()
+    receiver.grants(5)
+    assert [bytes(got.data) for got in receiver.got] == [first]
+    assert net.counters["aborted"] == 2
+    assert (net.counters["dropped"], net.counters["rejected"]) == (0, 0)
+    receiver.next().settles(ACCEPTED)
+    sender.sends(NEXT if address else first)
+    assert len(receiver.bodies) == 2
+    net.check()
+
+
+@pytest.mark.parametrize("credit", [0, 5])
+def test_an_aborted_message_of_which_a_policy_wants_to_see_something_is_never_seen(credit: int) -> None:
+    net = Network(Reads())
+    sender, receiver = pair(net, credit=credit)
+    for _ in range(3):
+        sender.begins(data(PIECE)).aborts()
+    receiver.grants(5 - credit)
+    assert receiver.got == []
+    assert net.counters["aborted"] == 3
+    check_goes_on(net, sender, receiver, 5)
 
 
 @pytest.mark.parametrize("size", [STREAM_FROM, 3 * STREAM_FROM])
