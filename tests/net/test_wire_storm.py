@@ -10,6 +10,7 @@ import proton
 import pytest
 from pytest_twisted import ensureDeferred
 
+from tests.effort import EFFORT, SEED
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, RELEASED, SETTLED, Received, Receiver, Sender, Sent, State
 from tests.net.routers import RunningRouter
@@ -187,7 +188,7 @@ class Storm:
                 assert kept == [sent.state], f"{number} was {sent.state}, and {kept}"
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(3 * SEED - 2, 3 * (SEED + EFFORT) - 2))
 @ensureDeferred
 async def test_whatever_clients_do_every_message_ends_once(start: Start, seed: int) -> None:
     rules = [{"pattern": pattern, "distribution": policy} for pattern, policy in ADDRESSES.items()]

@@ -348,6 +348,8 @@ class Sender:
     def __init__(self, client: Client, link: proton.Sender) -> None:
         self.client = client
         self.link = link
+        self.left = False
+        """Whether it has closed or detached."""
         self.sent: dict[proton.Delivery, Sent] = {}
         self._tags = 0
 
@@ -397,10 +399,12 @@ class Sender:
             sent.hears()
 
     def closes(self) -> None:
+        self.left = True
         self.link.close()
         self.client.net.run()
 
     def detaches(self) -> None:
+        self.left = True
         self.link.detach()
         self.client.net.run()
 
@@ -463,6 +467,8 @@ class Receiver:
     def __init__(self, client: Client, link: proton.Receiver) -> None:
         self.client = client
         self.link = link
+        self.left = False
+        """Whether it has closed or detached."""
         self.got: list[Got] = []
         self.unsettled: dict[proton.Delivery, Got] = {}
         self._arriving: Got | None = None
@@ -521,10 +527,12 @@ class Receiver:
         self.client.net.run()
 
     def closes(self) -> None:
+        self.left = True
         self.link.close()
         self.client.net.run()
 
     def detaches(self) -> None:
+        self.left = True
         self.link.detach()
         self.client.net.run()
 

@@ -31,6 +31,8 @@ class LiveMessage(Message):
         """Whether it waited for a consumer that left: then those behind it may be waiting for another already."""
         self.said: list[tuple[FakeConsumer, Outcome]] = []
         """What has become of it, or of each of its copies, in the order in which that was said; and by whom."""
+        self.waits_since = 0.0
+        self.sent_at_last = 0.0
         self.missed: set[Any] = set()
         """The consumers that were there and did not get a copy."""
 
@@ -60,6 +62,7 @@ class LiveMessage(Message):
 
     def send_copies(self, consumers: Any) -> bool:
         self.missed = set(self.destination.consumers) - set(consumers)
+        self.sent_at_last = self.sender.stage.router.now
         sent = super().send_copies(consumers)
         if sent and self.presettled and not self.long:
             assert self.copies is not None

@@ -61,6 +61,8 @@ class RouterMachine(RuleBasedStateMachine):
     policy: ClassVar[object] = pull.factory
     always_willing: ClassVar[bool] = True
     """Whether the policy selects a consumer with credit whenever there is one."""
+    sane: ClassVar[bool] = True
+    """Whether the policy makes no mistakes."""
     switches: ClassVar[bool] = False
     """Whether addresses are given other policies."""
     names: ClassVar[tuple[str, ...]] = ("q", "r")
@@ -178,6 +180,7 @@ class RouterMachine(RuleBasedStateMachine):
     def _came(self, message: LiveMessage) -> None:
         self.arrivals += 1
         message.came = self.arrivals
+        message.waits_since = self.router.now
 
     @precondition(lambda self: self.limits.link_capacity < 20 and self.producers)
     @rule(place=PLACES)
@@ -305,6 +308,8 @@ class RouterMachine(RuleBasedStateMachine):
     @rule()
     def a_turn_ends(self) -> None:
         self.stage.turn()
+        self.stage.later(0.0)  # a timer may be due already
+        self.stage.turn()
         self._check_turn()
 
     @precondition(lambda self: self.switches)
@@ -327,6 +332,9 @@ class RouterMachine(RuleBasedStateMachine):
             able = {consumer for consumer in address.consumers if consumer.credit > 0}
             if address.multicast is not None:
                 assert not address.held or len(able) < len(address.consumers), "all have credit, and a message waits"
+                for message in list(address.held)[:1]:
+                    assert isinstance(message, LiveMessage)
+                    assert self._longest_wait(message) > self.router.now, "a message waits for ever"
             elif self.always_willing and able:
                 assert not address.held, "a message waits although there is credit"
             for consumer in address.consumers:
@@ -340,6 +348,11 @@ class RouterMachine(RuleBasedStateMachine):
             self._check_fed(producer)
         if self.router.stopping:
             assert not any(message.is_held for message in self.messages)
+
+    def _longest_wait(self, message: LiveMessage) -> float:
+        """Until when a message may wait for its consumers."""
+        rule: Any = multicast.factory.build(MULTICAST[message.address], None)
+        return float(message.waits_since + rule.seconds(message.presettled))
 
     def _check_fed(self, producer: LiveProducer) -> None:
         """Where consumers have credit, so has every producer; and who has none is remembered for when they do."""
@@ -357,12 +370,13 @@ class RouterMachine(RuleBasedStateMachine):
         STEPS[type(self).__name__] += 1
         self.every_message_is_somewhere_and_only_there()
         self.every_producer_was_told_what_consumers_said()
+        self.nobody_goes_without_a_copy_before_a_message_has_waited_for_that()
         self.an_acceptance_is_of_one_consumer()
         self.the_books_of_each_producer_balance()
         self.the_books_of_each_consumer_balance()
         self.the_free_credit_of_an_address_is_that_of_its_consumers()
         self.the_order_is_kept()
-        self.what_is_dropped_is_counted()
+        self.what_is_dropped_or_fails_is_counted()
 
     def every_message_is_somewhere_and_only_there(self) -> None:
         for message in self.messages:
@@ -394,6 +408,13 @@ class RouterMachine(RuleBasedStateMachine):
                 assert outcome.delivery_failed == (failed and outcome.state == "modified")
                 assert not failed or outcome.state != "released"
 
+    def nobody_goes_without_a_copy_before_a_message_has_waited_for_that(self) -> None:
+        for message in self.messages:
+            if message.missed:
+                address = message.destination
+                others = [each for each in self.messages if each.destination is address]
+                assert any(self._longest_wait(each) <= message.sent_at_last for each in others)
+
     def an_acceptance_is_of_one_consumer(self) -> None:
         for message in self.messages:
             accepted = [said for _, said in message.said if said.state == "accepted"]
@@ -424,7 +445,8 @@ class RouterMachine(RuleBasedStateMachine):
             assert consumer.in_flight == sum(not each.presettled for each in consumer.unsettled.values())
             assert consumer.credit + consumer.in_flight <= self.limits.max_in_flight
             assert consumer.suspended == (consumer.blocked or consumer.streaming is not None)
-            assert not (consumer.suspended and consumer.credit)
+            usable = 0 if consumer.suspended else self.limits.max_in_flight - consumer.in_flight
+            assert consumer.credit == min(consumer.granted, usable), "credit is withheld for no reason"
 
     def the_free_credit_of_an_address_is_that_of_its_consumers(self) -> None:
         for address in self.router.addresses.values():
@@ -448,7 +470,8 @@ class RouterMachine(RuleBasedStateMachine):
                 held = [message.came for message in address.held if isinstance(message, LiveMessage)]
                 assert held == sorted(held)
 
-    def what_is_dropped_is_counted(self) -> None:
+    def what_is_dropped_or_fails_is_counted(self) -> None:
+        assert not self.sane or not self.stage.counters["policy_errors"]
         dropped = sum(message.presettled and message.over and not message.sent_to for message in self.messages)
         assert self.stage.counters["dropped"] == dropped + sum(consumer.cut for consumer in self.all_consumers)
         # more of them where nobody at all had credit: then the message goes back

@@ -1,6 +1,6 @@
 """Whatever clients do, in whatever order: no message is lost or doubled, no credit invented, and nothing stays behind.
 
-`make test-long` takes more than 100,000 steps. See `tests.effort` for more of them, and others.
+With the effort of `make test-long` these are more than 100,000 steps: see `tests.effort`, also for others.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class Mad(WatchingPolicy):
 class MadMachine(RouterMachine):
     policy = Mad
     always_willing = False
+    sane = False
 
 
 @pytest.mark.parametrize(
@@ -111,4 +112,4 @@ def test_whatever_clients_do_the_books_balance(machine: type[RouterMachine], sha
     count = 20 * share
     with seed_shown():
         run_state_machine_as_test(seed(SEED)(machine), settings=histories(count))
-    assert STEPS[machine.__name__] - before > 30 * count * EFFORT, "that was no test worth the name"
+    assert STEPS[machine.__name__] - before > 45 * count * EFFORT, "that was too short"
