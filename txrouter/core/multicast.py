@@ -255,7 +255,10 @@ class Multicast:
 
     def target(self, address: Address, link_capacity: int) -> int:
         """How much credit each producer is to have: what the consumer can take that can take least, of those that are
-        waited for. A few more than nothing: it is a message that waits which shows that one is stuck."""
+        waited for. That is one at least: it is a message that waits which shows that one of them is stuck."""
         stuck = self._stuck
-        credits = [each.credit for each in address.consumers if each not in stuck]
-        return min(link_capacity, max(flow.BACKLOG, min(credits))) if credits else 0
+        waited_for = [each for each in address.consumers if each not in stuck]
+        if not waited_for:
+            return 0
+        least = min([each.credit for each in waited_for])
+        return max(1, flow.target(least, min([each.window for each in waited_for]), 1, link_capacity))
