@@ -61,6 +61,16 @@ def _state(delivery: Any) -> State:
     return State(name)
 
 
+def _say(delivery: Any, state: State) -> None:
+    local = delivery.local
+    local.failed, local.undeliverable, local.annotations = state.failed, state.undeliverable, state.annotations
+    if state.section is not None:
+        local.section_number, local.section_offset = state.section
+    if state.error is not None:
+        local.condition = proton.Condition(state.error.name, state.error.description, state.error.info)
+    delivery.update(getattr(proton.Delivery, state.name.upper()))
+
+
 def _encoded(message: bytes | proton.Message) -> bytes:
     return message if isinstance(message, bytes) else bytes(message.encode())
 
@@ -109,6 +119,11 @@ class Sent:
         self._delivery.settle()
         self._sender.client.flush()
 
+    def update(self, state: State) -> None:
+        """Say something of it, and leave it unsettled."""
+        _say(self._delivery, state)
+        self._sender.client.flush()
+
     def updated(self) -> None:
         """The router said something of it."""
         self.state = _state(self._delivery)
@@ -137,6 +152,8 @@ class Received:
         self.aborted = False
         self.settled = bool(delivery.settled)
         """Whether the router has settled it: at once, if it was sent pre-settled."""
+        self.state: State = SETTLED
+        """What its producer said of it last."""
 
     @property
     def message(self) -> proton.Message:
@@ -147,13 +164,7 @@ class Received:
 
     def update(self, state: State) -> None:
         """Say what becomes of it, and leave it unsettled."""
-        local = self._delivery.local
-        local.failed, local.undeliverable, local.annotations = state.failed, state.undeliverable, state.annotations
-        if state.section is not None:
-            local.section_number, local.section_offset = state.section
-        if state.error is not None:
-            local.condition = proton.Condition(state.error.name, state.error.description, state.error.info)
-        self._delivery.update(getattr(proton.Delivery, state.name.upper()))
+        _say(self._delivery, state)
         self._receiver.client.flush()
 
     def settle(self, state: State = SETTLED) -> None:
@@ -326,7 +337,7 @@ class Receiver(Link):
         """A message, or more of one, or news of one."""
         known = self.unsettled.get(delivery)
         if known is not None and known is not self.coming:
-            known.settled = bool(delivery.settled)
+            known.settled, known.state = bool(delivery.settled), _state(delivery)
             return
         if self.link.current != delivery or not self.reading:
             return

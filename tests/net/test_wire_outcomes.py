@@ -18,6 +18,9 @@ REFUSED = State(
     "rejected", error=Error("app:no-such-thing", "there is no such thing", {proton.symbol("tried"): [1, "two"]})
 )
 ANNOTATED = State("modified", annotations={proton.symbol("x-opt-tried"): "twice"})
+RECEIVED = State("received", section=(2, 77))
+FINAL = [ACCEPTED, REFUSED, State("rejected"), LOST, ANNOTATED, State("modified")]
+"""What is not offered to another consumer."""
 ELSEWHERE = State("modified", undeliverable=True)
 FAILED_ELSEWHERE = State("modified", failed=True, undeliverable=True)
 
@@ -40,7 +43,7 @@ async def in_flight(router: RunningRouter) -> tuple[Sender, Receiver, Sent, Rece
 # -- the consumer's outcome is the producer's --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", [ACCEPTED, REFUSED, State("rejected"), LOST, ANNOTATED, State("modified"), SETTLED])
+@pytest.mark.parametrize("state", [*FINAL, SETTLED, RECEIVED])
 @ensureDeferred
 async def test_any_outcome_reaches_the_producer_with_its_fields(router: RunningRouter, state: State) -> None:
     _, _, sent, received = await in_flight(router)
@@ -103,7 +106,7 @@ async def test_what_need_not_be_read_may_be_anything(router: RunningRouter, data
 # -- either end may settle first ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", [ACCEPTED, REFUSED, ANNOTATED, State("received", section=(2, 77))])
+@pytest.mark.parametrize("state", [*FINAL, RECEIVED])
 @ensureDeferred
 async def test_a_state_is_passed_on_and_no_settlement_is_invented(router: RunningRouter, state: State) -> None:
     producer, consumer = await pair(router, settles=proton.Link.RCV_SECOND)
@@ -128,6 +131,60 @@ async def test_a_producer_may_settle_before_its_consumer_has_said_anything(route
     received.accept()
     await quiet(consumer, producer)
     assert router.core.in_flight() == 0
+
+
+@pytest.mark.parametrize("state", [RELEASED, ELSEWHERE, FAILED_ELSEWHERE])
+@ensureDeferred
+async def test_what_is_given_back_without_settling_is_passed_on_where_nobody_else_is(
+    router: RunningRouter, state: State
+) -> None:
+    producer, consumer = await pair(router, settles=proton.Link.RCV_SECOND)
+    sent = producer.send(MESSAGE)
+    received = await consumer.next()
+    received.update(state)
+    await wait_until(lambda: sent.state == state)
+    await quiet(producer, consumer)
+    assert not sent.settled
+    sent.settle()
+    await wait_until(lambda: received.settled)
+
+
+@pytest.mark.parametrize("state", [ACCEPTED, REFUSED, LOST, RECEIVED])
+@ensureDeferred
+async def test_what_a_producer_says_is_passed_on_as_well(router: RunningRouter, state: State) -> None:
+    producer, consumer = await pair(router, settles=proton.Link.RCV_SECOND)
+    sent = producer.send(MESSAGE)
+    received = await consumer.next()
+    sent.update(state)
+    await wait_until(lambda: received.state == state)
+    await quiet(producer, consumer)
+    assert not received.settled
+    received.accept()
+    assert await sent.over() == ACCEPTED
+
+
+@pytest.mark.parametrize("state", [*FINAL, RELEASED])
+@ensureDeferred
+async def test_with_the_second_settle_mode_a_consumer_may_still_settle_first(
+    router: RunningRouter, state: State
+) -> None:
+    producer, consumer = await pair(router, settles=proton.Link.RCV_SECOND)
+    sent = producer.send(MESSAGE)
+    (await consumer.next()).settle(state)
+    assert await sent.over() == state
+    await quiet(producer, consumer)
+    assert router.core.in_flight() == 0
+
+
+@ensureDeferred
+async def test_states_one_after_the_other(router: RunningRouter) -> None:
+    _, _, sent, received = await in_flight(router)
+    for state in RECEIVED, State("received", section=(3, 0)), ANNOTATED, REFUSED:
+        received.update(state)
+        await wait_until(lambda state=state: sent.state == state)  # type: ignore[misc]
+        assert not sent.settled
+    received.settle()
+    assert await sent.over() == REFUSED
 
 
 @ensureDeferred
@@ -282,17 +339,25 @@ async def test_messages_behind_a_given_back_one_go_on(router: RunningRouter) -> 
 # -- lost --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("leave", ["abort", "close", "detach", "close the link"])
+def leaves(link: Sender | Receiver, how: str) -> None:
+    """A client goes, or its link."""
+    if how == "end the session":
+        link.link.session.close()
+        link.client.flush()
+        return
+    client = link.client
+    {"abort": client.abort, "close": client.close, "detach": link.detach, "close the link": link.close}[how]()
+
+
+LEAVE = pytest.mark.parametrize("leave", ["abort", "close", "detach", "close the link", "end the session"])
+
+
+@LEAVE
 @ensureDeferred
 async def test_what_a_lost_consumer_may_have_seen_is_never_sent_again(router: RunningRouter, leave: str) -> None:
     _, consumer, sent, _ = await in_flight(router)
     other = await router.receiver("x", credit=10)
-    {
-        "abort": consumer.client.abort,
-        "close": consumer.client.close,
-        "detach": consumer.detach,
-        "close the link": consumer.close,
-    }[leave]()
+    leaves(consumer, leave)
     assert await sent.over() == LOST
     await quiet(other)
     assert not other.messages
