@@ -217,13 +217,14 @@ async def test_a_message_aborted_before_it_was_forwarded_is_never_seen(router: R
     assert (len(consumer.messages), len(consumer.aborted)) == (1, 0)
 
 
+@pytest.mark.parametrize("piece", [b"a few bytes", PIECE])
 @ensureDeferred
-async def test_a_message_aborted_while_it_waits_is_never_seen(router: RunningRouter) -> None:
+async def test_a_message_aborted_while_it_waits_is_never_seen(router: RunningRouter, piece: bytes) -> None:
     consumer = await router.receiver("x")
     producer = await router.sender("x")
     await producer.credited()
     sent = producer.begin()
-    sent.write(PIECE)
+    sent.write(piece)
     await quiet(producer)
     sent.abort()
     await quiet(producer)
