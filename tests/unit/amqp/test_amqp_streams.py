@@ -495,6 +495,25 @@ def test_long_messages_to_one_connection_take_turns() -> None:
     assert max(came) - min(came) < 4 * STREAMS_AHEAD
 
 
+@pytest.mark.parametrize("how", ["lose", "closes", "aborts"])
+def test_a_long_message_goes_on_where_one_that_waited_before_it_has_gone(how: str) -> None:
+    net = Network()
+    client = net.client()
+    consumers = [client.receiver(f"{number}", 1) for number in range(2)]
+    client.wire.room = 0
+    client.reads = False
+    first, second = (net.client().sender(f"{number}").begins(data(1 << 20)) for number in range(2))
+    waiting: Any = {"lose": first.sender.client.lose, "closes": first.sender.closes, "aborts": first.aborts}[how]
+    waiting()
+    client.wire.room = None
+    client.reads = True
+    client.router_end.unblock()
+    net.run()
+    second.ends()
+    assert [each.bodies for each in consumers] == [[], [data(1 << 20)]]
+    assert consumers[0].got[0].aborted
+
+
 # -- lost in the middle ----------------------------------------------------------------------------------
 
 

@@ -426,15 +426,18 @@ class RouterMachine(RuleBasedStateMachine):
         left: Counter[Any] = Counter()
         held: Counter[Any] = Counter()
         unsettled: dict[Any, set[Any]] = {}
+        away: Counter[Any] = Counter()
         for message in self.messages:
             left[message.sender] += bool(message.sent_to or message.over)
             if message.producer is not None:
                 held[message.producer] += message.is_held
                 if not message.presettled and not message.over:
                     unsettled.setdefault(message.producer, set()).add(message)
+                    away[message.producer] += not message.is_held
         for producer in self.producers:
             assert producer.credit == producer.granted - producer.given_back - left[producer]
             assert producer.credit <= self.limits.link_capacity
+            assert producer.credit + away[producer] <= self.limits.max_unsettled
             assert producer.held == held[producer]
             assert set(producer.unsettled) == unsettled.get(producer, set())
 
