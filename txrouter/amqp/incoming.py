@@ -23,9 +23,11 @@ from txrouter.amqp.engine import (
     delivery_settle,
     delivery_settled,
     link_advance,
+    link_credit,
     link_current,
     link_drain,
     link_flow,
+    link_queued,
     link_recv,
     link_send,
     link_session,
@@ -114,7 +116,10 @@ class IncomingLink(Producer):
         that was passed on."""
         delivery = self.unsettled.get(pointer)
         if delivery is None:
-            if self.head is not None:
+            if delivery_settled(pointer) and not delivery_pending(pointer):
+                # over already, and its producer has settled it at the same time; or it is empty, and pre-settled
+                self._count_empty()
+            elif self.head is not None:
                 arrivals = self.arrivals
                 arrivals.setdefault(pointer, self.connection.router.now)
                 if len(arrivals) > self.credit:
@@ -129,6 +134,13 @@ class IncomingLink(Producer):
             forward_to_copies(pointer, delivery)
         if delivery_settled(pointer):
             self.connection.router.abandon(delivery)
+
+    def _count_empty(self) -> None:
+        """Messages without a byte count as well, though nothing else is known of those that wait."""
+        excess = link_queued(self.pn) - link_credit(self.pn)
+        if excess > 0:
+            self.credit = -excess
+            self.connection.router.feeding.make_hungry(self)
 
     def read(self, one: bool = False) -> None:
         """Go on with what has arrived, as far as it may go now.

@@ -10,6 +10,7 @@ import pytest
 from proton import Link, Message
 
 from tests.unit.amqp.inmemory import ACCEPTED, LOST, RELEASED, SETTLED, Client, Network, Outcome, Receiver, Sender
+from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.sizes import KEEP
 
 REJECTED = Outcome("rejected", condition="app:broken", description="it was broken", info={"at": 7, "by": "me"})
@@ -100,6 +101,30 @@ def test_both_may_settle_at_the_same_time() -> None:
     net.run()
     assert net.router.in_flight() == 0
     net.check()
+
+
+def test_a_message_that_both_ends_settle_at_once_leaves_nothing_with_those_that_wait() -> None:
+    net = Network()
+    receiver = net.client().receiver("q", 1)
+    producer = net.client()
+    sender = producer.sender("q")
+    crossing = sender.sends(MESSAGE)
+    got = receiver.next()
+    waiting = [sender.sends(MESSAGE) for _ in range(3)]
+    net.by_hand = True
+    got.settles(ACCEPTED)
+    crossing.delivery.settle()
+    receiver.client.carry_out()
+    producer.carry_out()
+    net.by_hand = False
+    net.run()
+    receiver.grants(10)
+    for each in list(receiver.got[1:]):
+        each.settles(ACCEPTED)
+    assert [each.outcome for each in waiting] == [ACCEPTED] * 3
+    (link,) = producer.router_end.links.values()
+    assert isinstance(link, IncomingLink)
+    assert link.arrivals == {}
 
 
 def test_a_pre_settled_message_needs_no_answer() -> None:
@@ -302,9 +327,10 @@ def test_a_consumer_with_more_credit_than_it_may_have_in_flight() -> None:
     assert len(receiver.got) == 5
 
 
-def transfer(number: int, data: bytes) -> bytes:
+def transfer(number: int, data: bytes, presettled: bool = False) -> bytes:
     """A frame with a whole message, on the first link of the first session."""
-    fields = [b"\x43", b"\x52" + bytes([number]), b"\xa0\x01" + bytes([number]), b"\x43", b"\x42"]
+    settled = b"\x41" if presettled else b"\x42"
+    fields = [b"\x43", b"\x52" + bytes([number]), b"\xa0\x01" + bytes([number]), b"\x43", settled]
     body = b"".join(fields)
     performative = b"\x00\x53\x14\xc0" + bytes([1 + len(body), len(fields)]) + body
     return (8 + len(performative) + len(data)).to_bytes(4, "big") + b"\x02\x00\x00\x00" + performative + data
@@ -327,6 +353,18 @@ def test_transfers_beyond_the_credit_end_the_link_and_nothing_else(pieces: str) 
     other.sends(b"more")
     assert receiver.bodies[-1] == b"more"
     net.check()
+
+
+@pytest.mark.parametrize("presettled", [False, True])
+def test_empty_messages_beyond_the_credit_end_the_link_too(presettled: bool) -> None:
+    net = Network()
+    net.client().receiver("q")
+    client = net.client()
+    sender = client.sender("q")
+    for number in range(sender.credit + 2):
+        client.router_end.receive(transfer(number, b"" if number else MESSAGE, presettled))
+    net.run()
+    assert sender.error == "amqp:link:transfer-limit-exceeded"
 
 
 # -- addresses -----------------------------------------------------------------------------------------
