@@ -116,12 +116,9 @@ class IncomingLink(Producer):
         that was passed on."""
         delivery = self.unsettled.get(pointer)
         if delivery is None:
-            if delivery_settled(pointer) and not delivery_pending(pointer):
-                # over already, and its producer has settled it at the same time; or it is empty, and pre-settled
-                self._count_empty()
-            elif self.head is not None:
+            if self.head is not None:
                 arrivals = self.arrivals
-                arrivals.setdefault(pointer, self.connection.router.now)
+                arrivals[pointer] = self.connection.router.now
                 if len(arrivals) > self.credit:
                     self.connection.turn.resume(self)  # to be ended, where that disturbs nobody
             return
@@ -135,12 +132,13 @@ class IncomingLink(Producer):
         if delivery_settled(pointer):
             self.connection.router.abandon(delivery)
 
-    def _count_empty(self) -> None:
-        """Messages without a byte count as well, though nothing else is known of those that wait."""
-        excess = link_queued(self.pn) - link_credit(self.pn)
-        if excess > 0:
-            self.credit = -excess
-            self.connection.router.feeding.make_hungry(self)
+    def _recount(self) -> None:
+        """More seem to wait than there was credit for. But of some it may be that they are over, and their producer
+        settled them at the same time as the router did."""
+        if self.pn is not None and link_queued(self.pn) <= link_credit(self.pn):
+            self.arrivals.clear()
+        else:
+            self.overdrawn()
 
     def read(self, one: bool = False) -> None:
         """Go on with what has arrived, as far as it may go now.
@@ -148,10 +146,11 @@ class IncomingLink(Producer):
         :param one: an event is served, and the next message that has arrived has an event of its own.
         """
         if len(self.arrivals) + len(self.ahead) > self.credit:
-            self.overdrawn()
+            self._recount()
         while self.pn is not None:
             pointer = link_current(self.pn)
             if not pointer:
+                self.arrivals.clear()
                 return
             head = self.head
             if self.rest is not None:
