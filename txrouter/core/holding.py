@@ -53,7 +53,8 @@ class Holding:
         """Put it on a shelf. Returns False: it has not left; or True where it had to leave."""
         router = self._router
         try:
-            deadline = self._deadline(delivery)
+            ttl = delivery.field("ttl")
+            deadline = delivery.arrived + ttl / 1000 if isinstance(ttl, int) else None
             if deadline is not None and deadline <= router.now:
                 return self.turn_away_late(delivery)
             shelf[delivery] = None
@@ -142,21 +143,13 @@ class Holding:
 
     # -- time to live ------------------------------------------------------------------------------
 
-    def _deadline(self, delivery: Delivery) -> float | None:
-        """When its time to live runs out.
-
-        :raise Malformed: it cannot be read.
-        """
-        ttl = delivery.field("ttl")
-        return delivery.arrived + ttl / 1000 if isinstance(ttl, int) else None
-
     def is_late(self, delivery: Delivery) -> bool:
         """Whether its time to live has run out.
 
         :raise Malformed: it cannot be read.
         """
-        deadline = self._deadline(delivery)
-        return deadline is not None and deadline <= self._router.now
+        ttl = delivery.field("ttl")
+        return isinstance(ttl, int) and delivery.arrived + ttl / 1000 <= self._router.now
 
     def next_deadline(self) -> float | None:
         """When `expire` is to be called next, on the router's clock; None if nothing that is held is to be seen to."""
@@ -332,5 +325,6 @@ class Holding:
         return True
 
     def _send(self, delivery: Delivery, consumer: Consumer) -> None:
-        self.take(delivery)
+        self._unshelve(delivery)
+        self._leave(delivery)
         self._router.send(consumer, delivery, delivery.destination)
