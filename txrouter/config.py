@@ -27,9 +27,18 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from txrouter.config_checks import UNDECIDED, Context, PolicyName, PolicyOptions, check_endpoint, path_of, sentence
+from txrouter.config_tls import (
+    Certificate,
+    ClientCA,
+    ClientCertificates,
+    MinimumTLS,
+    PrivateKey,
+    tls_settings,
+)
 from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.core.limits import Limits
 from txrouter.interfaces import IDistributionPolicyFactory
+from txrouter.net.tls import TLSSettings, without_tls
 from txrouter.registry import Registry
 
 __all__ = ["DEFAULT_ENDPOINT", "Address", "Config", "ConfigError", "Listener", "RouterTable"]
@@ -90,6 +99,26 @@ class Listener(_Table):
     """A Twisted server endpoint string."""
     allow_bare: bool = True
     """Whether a client that starts with a bare AMQP header, without a SASL layer, is let in."""
+    certificate: Certificate = ()
+    """PEM files with the certificates to show to clients, and those between them and their roots: then it has TLS."""
+    private_key: PrivateKey = Field(default=(), validate_default=True)
+    """PEM files with the private keys, where they are not in the same files."""
+    client_ca: ClientCA = ()
+    """PEM files with the authorities whose clients are let in."""
+    client_certificates: ClientCertificates = "required"
+    """Whether, with `client_ca`, a client that shows no certificate is turned away."""
+    minimum_tls: MinimumTLS = "1.2"
+    """The lowest version of TLS that is spoken."""
+
+    @property
+    def transport(self) -> str:
+        """The endpoint, or what it runs over, where it is one of TLS itself."""
+        return without_tls(self.endpoint)[0]
+
+    @property
+    def tls(self) -> TLSSettings | None:
+        """What all keys say of TLS together; None where there is none."""
+        return tls_settings(self)
 
     @field_validator("endpoint")
     @classmethod

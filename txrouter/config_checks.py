@@ -21,6 +21,7 @@ from zope.interface.verify import verifyObject
 
 from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.interfaces import IDistributionPolicy, IDistributionPolicyFactory, IMulticast
+from txrouter.net.tls import check_settings, without_tls
 from txrouter.registry import Registry
 
 __all__ = ["UNDECIDED", "Context", "PolicyName", "PolicyOptions", "check_endpoint", "path_of", "sentence", "unknown"]
@@ -65,7 +66,10 @@ def check_endpoint(endpoint: str) -> None:
     :raise ValueError: it is malformed, of an unknown type, or names files that cannot be read.
     """
     try:
-        parsed = serverFromString(_NoReactor(), endpoint)
+        transport, tls = without_tls(endpoint)
+        if re.match("haproxy:(ssl|tls):", transport, re.IGNORECASE):
+            raise ValueError("TLS begins after HAProxy's protocol; give a listener on haproxy:tcp:… a certificate")
+        parsed = serverFromString(_NoReactor(), transport)
     except _NeedsReactorError:
         return
     except OSError as error:
@@ -77,6 +81,8 @@ def check_endpoint(endpoint: str) -> None:
         raise ValueError(f"{endpoint!r} is no server endpoint: {reason}") from error
     if not 0 <= getattr(parsed, "_port", 0) <= 65_535:
         raise ValueError(f"{endpoint!r} is no server endpoint: ports end at 65535")
+    if tls is not None:
+        check_settings(tls)
 
 
 def _validated(kind: Any, given: object) -> object:

@@ -53,11 +53,11 @@ class RouterService(Service):
     def _listener(self, number: int, settings: Any) -> ListenerService:
         turn = self._pacemaker.turn
         factory = RouterFactory(self.router, turn, f"listener{number}", allow_bare=settings.allow_bare)
-        return ListenerService(self._reactor, settings.endpoint, factory)
+        return ListenerService(self._reactor, settings.transport, factory, settings.tls)
 
     def _beat(self, now: float) -> None:
         for listener in self._listeners:
-            listener.factory.beat(now)
+            listener.beat(now)
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]

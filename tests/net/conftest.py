@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.net.authorities import Issued
 from tests.net.processes import RouterProcess
 from tests.net.routers import RunningRouter
 
@@ -44,25 +41,7 @@ async def router(start: Start) -> AsyncIterator[RunningRouter]:
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A file with a key, and a certificate for `localhost` that it signed itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    plain = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path = tmp_path / "router.pem"
-    path.write_bytes(plain + certificate.public_bytes(encoding))
-    return path
+    return Issued("localhost", names=("localhost",)).write(tmp_path / "router.pem")
 
 
 @pytest_twisted.async_yield_fixture

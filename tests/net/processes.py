@@ -9,26 +9,30 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.endpoints import clientFromString, connectProtocol
+from twisted.internet.endpoints import clientFromString, connectProtocol, wrapClientTLS
 
 from tests.net.clients import Client
 from tests.net.waiting import reactor
 
 
 class RouterProcess:
-    """A router that was started as users do it."""
+    """A router that was started as users do it.
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "txrouter", "run", "--listen", "tcp:0:interface=127.0.0.1"]
+    :param listen: an endpoint on 127.0.0.1.
+    """
+
+    def __init__(self, listen: str = "tcp:0:interface=127.0.0.1") -> None:
+        command = [sys.executable, "-m", "txrouter", "run", "--listen", listen]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self._process.stdout is not None
         lines = (re.search(r"accepts on 127\.0\.0\.1:(\d+)", line) for line in self._process.stdout)
         self._endpoint = f"tcp:127.0.0.1:{next(filter(None, lines))[1]}"
         self._clients: list[Any] = []
 
-    async def client(self, container: str) -> Client:
-        """A client whose connection is open."""
-        client: Any = await connectProtocol(clientFromString(reactor, self._endpoint), Client(container))
+    async def client(self, container: str, tls: Any = None) -> Client:
+        """A client whose connection is open; with these options for TLS, if it is to speak that."""
+        endpoint: Any = clientFromString(reactor, self._endpoint)
+        client: Any = await connectProtocol(wrapClientTLS(tls, endpoint) if tls else endpoint, Client(container))
         self._clients.append(client)
         await client.opened()
         assert isinstance(client, Client)

@@ -432,9 +432,6 @@ async def test_a_server_that_wants_a_user_is_said_to(strange: Callable[[bytes], 
 
 # -- other ways to connect -----------------------------------------------------------------------------------------
 
-# Twisted's own doing
-with_tls = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-
 
 @ensureDeferred
 async def test_over_a_unix_socket(start: Start, tmp_path: Path) -> None:
@@ -451,7 +448,6 @@ async def over_tls(start: Start, certificate: Path) -> int:
     return (await start(listener=[{"endpoint": endpoint}])).port
 
 
-@with_tls
 @pytest.mark.parametrize(("host", "trust"), [("localhost", "--ca"), ("127.0.0.1", "--insecure")])
 @ensureDeferred
 async def test_over_tls(start: Start, certificate: Path, host: str, trust: str) -> None:
@@ -465,14 +461,12 @@ async def test_over_tls(start: Start, certificate: Path, host: str, trust: str) 
     assert receiving.paper.lines == [body]
 
 
-@with_tls
 @ensureDeferred
 async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(start: Start, certificate: Path) -> None:
     talk = await Talk(f"amqps://localhost:{await over_tls(start, certificate)}").send("x").end()
     assert talk.failure == "TLS failed: certificate verify failed"
 
 
-@with_tls
 @ensureDeferred
 async def test_a_certificate_for_another_host_is_not_trusted(start: Start, certificate: Path) -> None:
     port = await over_tls(start, certificate)

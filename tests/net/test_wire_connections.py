@@ -26,9 +26,6 @@ from tests.net.routers import RunningRouter, ahead, quiet
 from tests.net.waiting import reactor, wait_until
 from txrouter import service
 
-# Twisted's own doing
-with_tls = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-
 HELLO = b"\0Sw\xa1\5hello"
 
 
@@ -427,7 +424,6 @@ async def over_tls(start: Start, certificate: Path, **limits: object) -> tuple[R
     return router, connect
 
 
-@with_tls
 @ensureDeferred
 async def test_over_tls(start: Start, certificate: Path) -> None:
     _, connect = await over_tls(start, certificate)
@@ -440,7 +436,6 @@ async def test_over_tls(start: Start, certificate: Path) -> None:
     assert consumer.messages[1].data == data
 
 
-@with_tls
 @ensureDeferred
 async def test_over_tls_a_slow_reader_holds_its_producer_back(start: Start, certificate: Path) -> None:
     _, connect = await over_tls(start, certificate, session_window=256 << 10)
@@ -461,7 +456,6 @@ async def test_over_tls_a_slow_reader_holds_its_producer_back(start: Start, cert
     assert (await consumer.next()).data == bytes(size)
 
 
-@with_tls
 @ensureDeferred
 async def test_over_tls_a_reader_that_is_stuck_is_cut(start: Start, certificate: Path) -> None:
     router, connect = await over_tls(start, certificate, write_timeout=0.2)

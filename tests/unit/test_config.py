@@ -202,7 +202,7 @@ def test_checking_a_config_installs_no_reactor_and_opens_nothing(tmp_path: Path)
         "from txrouter.config import Config\n"
         f"Config.default(listen=['unix:{tmp_path}/socket', 'haproxy:tcp:0'])\n"
         "assert 'twisted.internet.reactor' not in sys.modules\n"
-        "assert 'txrouter.net' not in sys.modules\n"
+        "assert 'txrouter.net.protocol' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
     assert not (tmp_path / "socket").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from OpenSSL.SSL import Error as TLSError
 from twisted.internet import tcp
 from twisted.internet.interfaces import IPullProducer, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -12,6 +13,7 @@ from zope.interface import implementer
 
 from txrouter.amqp.connection import Connection
 from txrouter.amqp.sasl import Negotiation
+from txrouter.net.tls import why_refused
 
 if TYPE_CHECKING:
     from txrouter.amqp.turn import Turn
@@ -146,9 +148,19 @@ class RouterProtocol(Protocol):
         if connection is not None:
             self.connection = None
             connection.lose()
+        elif isinstance(reason.value, TLSError):
+            self._factory.refused(self, f"TLS: {why_refused(self.transport, reason.value)}")
         # what was put on the instance would keep it, and all that hangs on it, until the next full collection
         self.__dict__.pop("dataReceived", None)
         self._try_write = None
+
+
+class _Refused(Protocol):
+    """A connection that is not wanted. Where TLS or HAProxy's protocol come before ours, there has to be something."""
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.abortConnection()
 
 
 class RouterFactory(Factory):
@@ -164,11 +176,11 @@ class RouterFactory(Factory):
         self.protocols: dict[RouterProtocol, None] = {}
         self._count = 0
 
-    def buildProtocol(self, addr: Any) -> RouterProtocol | None:
+    def buildProtocol(self, addr: Any) -> Protocol:
         limit = self.router.limits.max_connections
         if limit and len(self.protocols) >= limit:
             self.router.counters["refused_connections"] += 1
-            return None
+            return _Refused()
         self._count += 1
         return RouterProtocol(self, f"{self.name}/{self._count}")
 

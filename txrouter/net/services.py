@@ -9,9 +9,11 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from txrouter.net.protocol import RouterFactory
+from txrouter.net.tls import Certificates, TLSSettings
 
 __all__ = ["ListenerService"]
 
@@ -23,12 +25,15 @@ class ListenerService(Service):
     """Accepts connections on one endpoint.
 
     :param endpoint: a Twisted server endpoint string.
+    :param tls: what is to be known for TLS, where it runs over that endpoint.
     """
 
-    def __init__(self, reactor: Any, endpoint: str, factory: RouterFactory) -> None:
+    def __init__(self, reactor: Any, endpoint: str, factory: RouterFactory, tls: TLSSettings | None = None) -> None:
         self._reactor = reactor
         self.endpoint = endpoint
         self.factory = factory
+        self._tls = tls
+        self._certificates: Certificates | None = None
         self._listening: Deferred[None] | None = None
         self._outcome: IListeningPort | Failure | None = None
         self._waiting: list[Deferred[IListeningPort]] = []
@@ -40,10 +45,24 @@ class ListenerService(Service):
         self._listening = maybeDeferred(self._listen).addBoth(self._decided)
 
     def _listen(self) -> Deferred[IListeningPort]:
-        listening: Deferred[IListeningPort] = serverFromString(self._reactor, with_backlog(self.endpoint)).listen(
-            self.factory
-        )
+        factory: Any = self.factory
+        if self._tls is not None:
+            self._certificates = Certificates(self._tls, self._not_renewed)
+            factory = TLSMemoryBIOFactory(self._certificates, False, factory, clock=self._reactor)
+        endpoint: Any = serverFromString(self._reactor, with_backlog(self.endpoint))
+        listening: Deferred[IListeningPort] = endpoint.listen(factory)
         return listening
+
+    def _not_renewed(self, why: str) -> None:
+        router = self.factory.router
+        router.counters["failed_renewals"] += 1
+        router.report("certificate not renewed", {"listener": self.factory.name, "error": why})
+
+    def beat(self, now: float) -> None:
+        """See to deadlines, and to certificates that were renewed on disk."""
+        if self._certificates is not None:
+            self._certificates.look(now)
+        self.factory.beat(now)
 
     def _decided(self, outcome: IListeningPort | Failure) -> None:
         self._outcome = outcome
@@ -81,6 +100,6 @@ class ListenerService(Service):
 def with_backlog(endpoint: str) -> str:
     """The endpoint string with a backlog fit for a router, where its kind has one and it does not say."""
     kind = endpoint.partition(":")[0]
-    if kind in ("tcp", "tcp6", "ssl", "unix") and ":backlog=" not in endpoint:
+    if kind in ("tcp", "tcp6", "unix") and ":backlog=" not in endpoint:
         return f"{endpoint}:backlog={BACKLOG}"
     return endpoint
