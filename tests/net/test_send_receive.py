@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from proton import Message
 from pytest_twisted import ensureDeferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
+from tests.net.authorities import Issued, authority
 from tests.net.clients import DYNAMIC
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED
-from tests.net.routers import RunningRouter, ahead, quiet
+from tests.net.routers import LOOPBACK, RunningRouter, ahead, quiet
 from tests.net.talks import Paper, Talk
 from tests.net.waiting import reactor, wait_until
 from txrouter.client.messages import Repeated
@@ -472,6 +474,58 @@ async def test_a_certificate_for_another_host_is_not_trusted(start: Start, certi
     port = await over_tls(start, certificate)
     talk = await Talk(f"amqps://127.0.0.1:{port}").send("x", "--ca", str(certificate)).end()
     assert talk.failure == "TLS failed: the certificate is for another host"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+@ensureDeferred
+async def test_the_certificate_has_to_be_for_the_host(start: Start, tmp_path: Path, host: str) -> None:
+    """Whether that has a name or an address."""
+    right = Issued("x", names=(host,)).write(tmp_path / "right")
+    wrong = Issued("x", names=("127.0.0.2", "localhost.example")).write(tmp_path / "wrong")
+    for certificate, ok in (right, True), (wrong, False):
+        port = await over_tls(start, certificate)
+        talk = await Talk(f"amqps://{host}:{port}").receive("x", "--drain", "--ca", str(certificate)).end()
+        assert talk.ok == ok
+        assert talk.failure == ("" if ok else "TLS failed: the certificate is for another host")
+
+
+@ensureDeferred
+async def test_a_certificate_is_shown_to_a_server_that_asks(start: Start, certificate: Path, tmp_path: Path) -> None:
+    clients = authority("clients")
+    (tmp_path / "clients").write_bytes(clients.pem)
+    middle = authority("middle", clients)
+    mine = middle.issue("nova")
+    (tmp_path / "cert").write_bytes(mine.pem + middle.pem)
+    (tmp_path / "key").write_bytes(mine.key_pem)
+    (tmp_path / "both").write_bytes(mine.key_pem + mine.pem + middle.pem)
+    listener = {"endpoint": LOOPBACK, "certificate": str(certificate), "client_ca": f"{tmp_path}/clients"}
+    router = await start(listener=[listener])
+    server = f"amqps://localhost:{router.port}"
+    trust = ["--drain", "--ca", str(certificate)]
+    for shown in (
+        ["--certificate", f"{tmp_path}/cert", "--private-key", f"{tmp_path}/key", *trust],
+        ["--certificate", f"{tmp_path}/both", *trust],
+        ["--certificate", f"{tmp_path}/both", "--drain", "--insecure"],
+    ):
+        assert (await Talk(server).receive("x", *shown).end()).ok
+    talk = await Talk(server).receive("x", *trust).end()
+    assert talk.failure == "TLS failed: tlsv13 alert certificate required"
+
+
+@ensureDeferred
+async def test_certificates_and_keys_that_do_not_fit_are_said_to_be(certificate: Path, tmp_path: Path) -> None:
+    other, locked = Issued("other").write(tmp_path / "other"), tmp_path / "locked"
+    key = Issued("locked").key
+    locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
+    (tmp_path / "empty").touch()
+    for file, problem in (
+        (other, "the private key is not that of the certificate"),
+        (locked, "the private key is encrypted"),
+        (tmp_path / "empty", "it has no PEM private key"),
+    ):
+        shown = ["--certificate", str(certificate), "--private-key", str(file)]
+        talk = await Talk("amqps://localhost:1").send("x", *shown).end()
+        assert talk.failure == f"cannot use {file}: {problem}"
 
 
 @pytest.mark.parametrize(

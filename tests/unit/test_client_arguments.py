@@ -175,6 +175,8 @@ def test_lines_come_from_standard_input_and_are_all_sent() -> None:
         "amqp://example.com/jobs --to example.com",
         "jobs --insecure",
         "jobs --ca ca.pem",
+        "jobs --certificate me.pem",
+        "jobs --to amqps://example.com --private-key me.key",
     ],
 )
 def test_a_send_that_makes_no_sense_exits_with_2(line: str, capsys: pytest.CaptureFixture[str]) -> None:

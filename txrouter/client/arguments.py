@@ -41,6 +41,9 @@ examples:
 The exit status is 0 if as many messages came as --count says, or it was left to Ctrl-C, --drain or --timeout; else 1.
 """
 
+_FILES = ("file", "ca", "certificate", "private_key")
+"""Arguments that may have bytes which are no text."""
+
 SETTLE = ("accept", "reject", "release", "modify", "none")
 
 
@@ -145,6 +148,8 @@ def _add_server(parser: argparse.ArgumentParser, option: str) -> None:
     )
     server.add_argument("--ca", metavar="FILE", help="with amqps: trust these certificates (those of the system)")
     server.add_argument("--insecure", action="store_true", help="with amqps: trust any certificate")
+    server.add_argument("--certificate", metavar="FILE", help="with amqps: show this certificate, if the server asks")
+    server.add_argument("--private-key", metavar="FILE", help="its private key, if it is not in the same file")
 
 
 def _add_common(parser: argparse.ArgumentParser, timeout: str) -> argparse._ArgumentGroup:
@@ -188,6 +193,8 @@ def send_options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> 
         server=server,
         ca=given.ca,
         insecure=given.insecure,
+        certificate=given.certificate,
+        private_key=given.private_key,
         timeout=given.timeout,
         json=given.json,
         quiet=given.quiet,
@@ -229,6 +236,8 @@ def receive_options(parser: argparse.ArgumentParser, given: argparse.Namespace) 
         server=server,
         ca=given.ca,
         insecure=given.insecure,
+        certificate=given.certificate,
+        private_key=given.private_key,
         timeout=given.timeout,
         json=given.json,
         quiet=given.quiet,
@@ -253,7 +262,7 @@ def receive_options(parser: argparse.ArgumentParser, given: argparse.Namespace) 
 def _target(parser: argparse.ArgumentParser, given: argparse.Namespace, text: str | None) -> tuple[str, Server]:
     """The address, and the server it is at."""
     for name, value in vars(given).items():
-        if isinstance(value, str) and name not in ("file", "ca") and not _is_text(value):
+        if isinstance(value, str) and name not in _FILES and not _is_text(value):
             parser.error(f"{name} is not UTF-8")
     try:
         of_address, address = (None, "") if text is None else split_address(text)
@@ -264,8 +273,10 @@ def _target(parser: argparse.ArgumentParser, given: argparse.Namespace, text: st
         parser.error(str(error))
     if text == "":
         parser.error("an ADDRESS cannot be empty")
-    if (given.ca or given.insecure) and not server.tls:
-        parser.error("--ca and --insecure are for amqps://")
+    if (given.ca or given.insecure or given.certificate) and not server.tls:
+        parser.error("--ca, --insecure and --certificate are for amqps://")
+    if given.private_key and not given.certificate:
+        parser.error("--private-key is for --certificate")
     return address, server
 
 

@@ -17,6 +17,8 @@ class ConnectOptions:
     server: Server
     ca: str | None = None
     insecure: bool = False
+    certificate: str | None = None
+    private_key: str | None = None
     timeout: float | None = None
     json: bool = False
     quiet: bool = False
