@@ -182,7 +182,7 @@ def _summary(config: Config) -> list[tuple[str, ...]]:
     router = config.router
     return [
         ("router", router.id),
-        *(("listens on", listener.endpoint) for listener in config.listener),
+        *(("listens on", listener.endpoint + (" with TLS" if listener.tls else "")) for listener in config.listener),
         *((_addresses(address), _policy(address.distribution, address.options)) for address in config.address),
         ("other addresses", _policy(router.default_distribution, router.default_options)),
     ]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from pytest_twisted import ensureDeferred
 from twisted.internet.endpoints import clientFromString, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -175,6 +176,14 @@ async def test_an_ssl_endpoint_refuses_old_versions_too(start: Start, files: Fil
     raw.say(hello(TLS_1_1))
     await wait_until(lambda: raw.lost)
     assert raw.received[6] == PROTOCOL_VERSION
+
+
+@pytest.mark.parametrize("key", [rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate()])
+@ensureDeferred
+async def test_other_kinds_of_keys(start: Start, files: Files, key: Any) -> None:
+    ROOT.issue("localhost", "localhost", key=key).write(files.path / "server.pem")
+    router = await listening(start, files)
+    await works(await connect(router, files))
 
 
 # -- server names ------------------------------------------------------------------------------------------------------
@@ -348,6 +357,31 @@ async def test_a_client_without_a_certificate_is_turned_away(start: Start, files
     assert refusals(router) == ["TLS: peer did not return a certificate"]
     assert router.core.counters["refused_handshakes"] == 1
     await works(await connect(router, files, NOVA))
+
+
+# -- the way to other routers -----------------------------------------------------------------------------------------
+
+
+@ensureDeferred
+async def test_a_server_is_not_trusted_for_whom_only_another_authority_vouches(start: Start, files: Files) -> None:
+    router = await listening(start, files)
+    for trusted in [], [files.clients]:
+        client = await by_options(router, client_options("localhost", trusted))
+        assert client.problem == "certificate verify failed"
+
+
+@pytest.mark.parametrize("host", ["a.example", "127.0.0.2"])
+@ensureDeferred
+async def test_a_server_is_not_trusted_under_another_name(start: Start, files: Files, host: str) -> None:
+    router = await listening(start, files)
+    assert (await connect(router, files, host=host)).lost
+
+
+def test_files_of_no_use_are_named(files: Files) -> None:
+    with pytest.raises(ValueError, match=r"^/no/such: No such file or directory$"):
+        client_options("localhost", ["/no/such"])
+    with pytest.raises(ValueError, match="there is no private key for any of the certificates"):
+        client_options("localhost", [], [files.root])
 
 
 # -- renewal -----------------------------------------------------------------------------------------------------------

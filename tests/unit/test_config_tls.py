@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.net.authorities import authority
 from txrouter.config import Config, ConfigError, Listener
@@ -162,6 +163,13 @@ def test_other_endpoints_are_left_as_they_are(endpoint: str) -> None:
 def test_a_problem_is_said_with_its_path(keys: dict[str, object], problem: str) -> None:
     [said] = problems(**keys)
     assert said.startswith(f"listener[0].{problem}")
+
+
+def test_a_key_that_is_too_small_is_of_no_use() -> None:
+    ROOT.issue("small", key=rsa.generate_private_key(65537, 1024)).write(Path("small.pem"))
+    assert problems(certificate="small.pem") == [
+        "listener[0].private_key: the certificate CN=small cannot be used: ee key too small"
+    ]
 
 
 def test_several_problems_are_said_at_once() -> None:
