@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -543,6 +545,21 @@ async def test_who_leaves_in_the_middle_of_a_handshake_leaves_nothing_behind(
     await wait_until(lambda: raw.received)
     getattr(raw, leave)()
     await wait_until(lambda: raw.lost and not router.connections)
+
+
+@ensureDeferred
+async def test_what_tls_had_for_a_client_is_freed_when_it_has_left(start: Start, files: Files) -> None:
+    """Without waiting for a full collection, which a router hardly ever makes."""
+    router = await listening(start, files)
+    client = await connect(router, files)
+    left = weakref.ref(router.connections[0].transport.getHandle())
+    gc.collect()
+    gc.disable()
+    try:
+        client.abort()
+        await wait_until(lambda: left() is None)
+    finally:
+        gc.enable()
 
 
 @ensureDeferred

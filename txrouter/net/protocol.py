@@ -152,6 +152,9 @@ class RouterProtocol(Protocol):
             self._factory.refused(self, f"TLS: {why_refused(self.transport, reason.value)}")
         # what was put on the instance would keep it, and all that hangs on it, until the next full collection
         self.__dict__.pop("dataReceived", None)
+        if self._try_write is None:
+            transport: Any = self.transport
+            transport.unregisterProducer()  # what a bare socket does by itself
         self._try_write = None
 
 
@@ -174,6 +177,8 @@ class RouterFactory(Factory):
         self.name = name
         self.allow_bare = allow_bare
         self.protocols: dict[RouterProtocol, None] = {}
+        self.lost = 0
+        """How many connections are gone."""
         self._count = 0
 
     def buildProtocol(self, addr: Any) -> Protocol:
@@ -191,6 +196,7 @@ class RouterFactory(Factory):
     def left(self, protocol: RouterProtocol) -> None:
         """A connection is lost."""
         self.protocols.pop(protocol, None)
+        self.lost += 1
 
     def refused(self, protocol: RouterProtocol, why: str) -> None:
         """A client did not get as far as AMQP."""
