@@ -38,7 +38,7 @@ LAYERS = [
     Layer({"interfaces"}, set(), {"zope"}),
     Layer({"policies"}, {"interfaces"}, {"zope"}),
     Layer({"core"}, {"interfaces"}, {"zope"}),
-    Layer({"amqp"}, {"interfaces", "core"}, {"zope", "cproton_ffi", "cffi", "_cffi_backend"}),
+    Layer({"amqp"}, {"interfaces", "core"}, {"zope", "cproton_ffi", "cffi", "_cffi_backend", "scramp", "asn1crypto"}),
     Layer({"net"}, {"interfaces", "core", "amqp"}),
     Layer({"client"}, set()),
     Layer({"config", "config_checks", "config_tls", "registry"}, {"interfaces", "core", "amqp", "net"}),

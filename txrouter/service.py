@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from txrouter.config import Config
 from txrouter.core.router import Router
+from txrouter.net.authentication import Door
 from txrouter.net.protocol import RouterFactory
 from txrouter.net.reports import Reporter
 from txrouter.net.services import ListenerService
@@ -52,7 +53,7 @@ class RouterService(Service):
 
     def _listener(self, number: int, settings: Any) -> ListenerService:
         turn = self._pacemaker.turn
-        factory = RouterFactory(self.router, turn, f"listener{number}", allow_bare=settings.allow_bare)
+        factory = RouterFactory(self.router, turn, f"listener{number}", Door(allow_bare=settings.allow_bare))
         return ListenerService(self._reactor, settings.transport, factory, settings.tls)
 
     def _beat(self, now: float) -> None:

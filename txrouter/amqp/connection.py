@@ -44,6 +44,7 @@ from txrouter.amqp.outcomes import heard
 from txrouter.amqp.outgoing import OutgoingLink
 from txrouter.amqp.sizes import OUTGOING_HIGH
 from txrouter.core.outcomes import ACCEPTED
+from txrouter.core.users import NOBODY, User
 
 if TYPE_CHECKING:
     from txrouter.amqp.turn import Turn
@@ -75,11 +76,13 @@ class Connection:
     It is used by its transport's protocol (`receive`, `unblock`, `beat`, `lose`) and by its own links.
     """
 
-    def __init__(self, router: Router, turn: Turn, wire: Wire, name: str) -> None:
+    def __init__(self, router: Router, turn: Turn, wire: Wire, name: str, user: User = NOBODY) -> None:
         self.router = router
         self.turn = turn
         self.limits: Limits = router.limits
         self.name = name
+        self.user = user
+        """Who is at the other end."""
         self.container = ""
         self.dirty = False
         self.lost = False

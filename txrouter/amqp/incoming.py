@@ -40,6 +40,7 @@ from txrouter.core.outcomes import rejected
 
 if TYPE_CHECKING:
     from txrouter.amqp.connection import Connection
+    from txrouter.core.users import User
 
 __all__ = ["IncomingLink"]
 
@@ -92,6 +93,11 @@ class IncomingLink(Producer):
         """The sum of those."""
         self.arrivals: dict[Any, float] = {}
         """When the deliveries behind `head` came."""
+
+    @property
+    def user(self) -> User:
+        """Whose link it is."""
+        return self.connection.user
 
     def grant(self, credit: int) -> None:
         """Let it send more."""

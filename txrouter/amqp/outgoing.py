@@ -39,6 +39,7 @@ from txrouter.core.links import Consumer
 if TYPE_CHECKING:
     from txrouter.amqp.connection import Connection
     from txrouter.amqp.incoming import IncomingLink
+    from txrouter.core.users import User
 
 __all__ = ["OutgoingLink"]
 
@@ -66,6 +67,11 @@ class OutgoingLink(Consumer):
         """Its session has more unsent bytes than are good."""
         self.boundless: bool | None = None
         """Whether it has given more credit than proton can count; None before it has given any."""
+
+    @property
+    def user(self) -> User:
+        """Whose link it is."""
+        return self.connection.user
 
     def send(self, delivery: IncomingDelivery) -> None:  # type: ignore[override]
         """Put the message, or what is there of it, on this link."""

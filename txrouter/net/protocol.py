@@ -12,14 +12,19 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txrouter.amqp.connection import Connection
-from txrouter.amqp.sasl import Negotiation
+from txrouter.net.authentication import Door, Entry
 from txrouter.net.tls import why_refused
 
 if TYPE_CHECKING:
+    from txrouter.amqp.sasl import Negotiation
     from txrouter.amqp.turn import Turn
     from txrouter.core.router import Router
+    from txrouter.core.users import User
 
 __all__ = ["RouterFactory", "RouterProtocol"]
+
+_SHOWN = 64
+"""The most characters of a user's name that are logged."""
 
 
 @implementer(IPushProducer, IPullProducer)
@@ -35,7 +40,7 @@ class RouterProtocol(Protocol):
         self._factory = factory
         self.name = name
         self.connection: Connection | None = None
-        self._negotiation: Negotiation | None = Negotiation(allow_bare=factory.allow_bare)
+        self._entry: Entry | None = None
         self._began = 0.0
         self._closing = False
         self._full = False
@@ -56,31 +61,36 @@ class RouterProtocol(Protocol):
     # -- bytes in ----------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        negotiation = self._negotiation
-        if negotiation is not None:
-            data = self._negotiate(negotiation, data)
-            if not data:
-                return
         connection = self.connection
         if connection is not None:
             connection.receive(data)
+            return
+        entry = self._entry
+        if entry is None:
+            # not sooner: under TLS, these are the first bytes behind the handshake
+            entry = self._entry = Entry(self._factory.door, self)
+        entry.receive(data)
 
-    def _negotiate(self, negotiation: Negotiation, data: bytes) -> bytes:
-        answer = negotiation.receive(data)
-        if answer:
-            self.write(memoryview(answer))
-        if negotiation.state == "failed":
-            self._factory.refused(self, negotiation.failure)
-            self.lose()
-        if negotiation.state != "done":
-            return b""
-        self._negotiation = None
+    # -- the client of an entry --------------------------------------------------------------------
+
+    def let_in(self, user: User, data: bytes) -> None:
+        """As `txrouter.net.authentication.Client` says."""
+        self._entry = None
         factory = self._factory
-        self.connection = Connection(factory.router, factory.turn, self, self.name)
+        self.connection = Connection(factory.router, factory.turn, self, self.name, user)
         self.connection.blocked = self._full
         # from here on a call less for every read
         self.dataReceived = self.connection.receive  # type: ignore[method-assign]
-        return negotiation.remainder
+        self.connection.receive(data)
+
+    def turned_away(self, negotiation: Negotiation) -> None:
+        """As `txrouter.net.authentication.Client` says."""
+        self._factory.refused(self, negotiation)
+        self.lose()
+
+    def not_judged(self, user: str, why: str) -> None:
+        """As `txrouter.net.authentication.Client` says."""
+        self._factory.not_judged(self, user, why)
 
     # -- bytes out: the Wire of a connection -------------------------------------------------------
 
@@ -140,10 +150,17 @@ class RouterProtocol(Protocol):
             self.connection.beat(now)
         elif now - self._began > self._factory.router.limits.handshake_timeout:
             self._factory.router.counters["handshake_timeouts"] += 1
+            self._give_up_entry()
             self.abort()
+
+    def _give_up_entry(self) -> None:
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            entry.give_up()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._factory.left(self)
+        self._give_up_entry()
         connection = self.connection
         if connection is not None:
             self.connection = None
@@ -171,11 +188,11 @@ class RouterFactory(Factory):
 
     noisy = False
 
-    def __init__(self, router: Router, turn: Turn, name: str, *, allow_bare: bool = True) -> None:
+    def __init__(self, router: Router, turn: Turn, name: str, door: Door | None = None) -> None:
         self.router = router
         self.turn = turn
         self.name = name
-        self.allow_bare = allow_bare
+        self.door = door or Door()
         self.protocols: dict[RouterProtocol, None] = {}
         self.lost = 0
         """How many connections are gone."""
@@ -198,10 +215,23 @@ class RouterFactory(Factory):
         self.protocols.pop(protocol, None)
         self.lost += 1
 
-    def refused(self, protocol: RouterProtocol, why: str) -> None:
+    def refused(self, protocol: RouterProtocol, negotiation: Negotiation) -> None:
         """A client did not get as far as AMQP."""
-        self.router.counters["refused_handshakes"] += 1
-        self.router.report("handshake refused", {"connection": protocol.name, "error": why})
+        if not negotiation.rejected:
+            self._report("refused_handshakes", "handshake refused", protocol, error=negotiation.failure)
+            return
+        user = {"user": _shown(negotiation.claimed)} if negotiation.claimed else {}
+        mechanism = {"mechanism": negotiation.mechanism} if negotiation.mechanism else {}
+        self._report("refused_logins", "login refused", protocol, **user, **mechanism, error=negotiation.failure)
+
+    def not_judged(self, protocol: RouterProtocol, user: str, why: str) -> None:
+        """It could not be found out whether a client may come in."""
+        self._report("failed_logins", "login failed", protocol, user=_shown(user), error=why)
+
+    def _report(self, counter: str, event: str, protocol: RouterProtocol, **fields: str) -> None:
+        self.router.counters[counter] += 1
+        host = getattr(protocol.transport.getPeer(), "host", "") if protocol.transport is not None else ""
+        self.router.report(event, {"connection": protocol.name, "host": host, **fields})
 
     def beat(self, now: float) -> None:
         """See to every connection's deadlines."""
@@ -215,3 +245,8 @@ class RouterFactory(Factory):
                 protocol.connection.stop()
             else:
                 protocol.lose()
+
+
+def _shown(user: str) -> str:
+    """The name of a user, who may be anybody, for a log."""
+    return repr(user if len(user) <= _SHOWN else f"{user[:_SHOWN]}…")
