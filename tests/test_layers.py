@@ -41,7 +41,10 @@ LAYERS = [
     Layer({"amqp"}, {"interfaces", "core"}, {"zope", "cproton_ffi", "cffi", "_cffi_backend", "scramp", "asn1crypto"}),
     Layer({"net"}, {"interfaces", "core", "amqp"}),
     Layer({"client"}, set()),
-    Layer({"config", "config_checks", "config_tls", "registry"}, {"interfaces", "core", "amqp", "net"}),
+    Layer(
+        {"config", "config_authentication", "config_checks", "config_tls", "registry"},
+        {"interfaces", "core", "amqp", "net"},
+    ),
 ]
 
 # For a fresh interpreter: import the modules named and all they contain, and tell what that brought in.

@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_run(commands.add_parser("run", help="run a router"))
     _add_check(commands.add_parser("check", help="check a config"))
+    _add_passwd(commands.add_parser("passwd", help="give a user a password"))
     _add_policies(commands.add_parser("policies", help="list the distribution policies"))
     _add_send(commands.add_parser("send", help="send messages, and say what became of them"))
     _add_receive(commands.add_parser("receive", help="receive messages"))
@@ -197,6 +198,34 @@ def _policy(name: str, options: Any) -> str:
 
     values = [f"{field.name} = {json.dumps(getattr(options, field.name), default=str)}" for field in fields(options)]
     return f"{name} ({', '.join(values)})" if values else name
+
+
+# ---- passwd --------------------------------------------------------------------------------------------------------
+
+
+def _add_passwd(passwd: argparse.ArgumentParser) -> None:
+    passwd.description = (
+        "Give a user a password, in a file that a listener's `passwords` names; it is made if it is not there. The "
+        "password is asked for, or is the first line of what comes by a pipe. Only what is needed to recognise it is "
+        "kept. A router that runs knows of the change at once."
+    )
+    passwd.add_argument("file", metavar="FILE", help="the password file")
+    passwd.add_argument("user", metavar="USER", help="the user's name")
+    what = passwd.add_mutually_exclusive_group()
+    what.add_argument("--delete", action="store_true", help="take the user out of the file")
+    what.add_argument(
+        "--iterations",
+        metavar="N",
+        type=int,
+        help="how often it is hashed, 4096 to 10000000, 15000 if not said: what each guess costs, and each login",
+    )
+    passwd.set_defaults(command=_passwd)
+
+
+def _passwd(options: argparse.Namespace) -> int:
+    from txrouter.passwd import run
+
+    return run(options)
 
 
 # ---- policies ------------------------------------------------------------------------------------------------------

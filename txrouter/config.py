@@ -26,6 +26,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from txrouter.config_authentication import Auth, CertificateField, Mechanisms, Passwords, mechanisms_of
+from txrouter.config_authentication import check as check_authentication
 from txrouter.config_checks import UNDECIDED, Context, PolicyName, PolicyOptions, check_endpoint, path_of, sentence
 from txrouter.config_tls import (
     Certificate,
@@ -98,7 +100,7 @@ class Listener(_Table):
     endpoint: str
     """A Twisted server endpoint string."""
     allow_bare: bool = True
-    """Whether a client that starts with a bare AMQP header, without a SASL layer, is let in."""
+    """Where ANONYMOUS is offered: whether a client that starts with a bare AMQP header, without SASL, is let in too."""
     certificate: Certificate = ()
     """PEM files with the certificates to show to clients, and those between them and their roots: then it has TLS."""
     private_key: PrivateKey = Field(default=(), validate_default=True)
@@ -109,6 +111,16 @@ class Listener(_Table):
     """Whether, with `client_ca`, a client that shows no certificate is turned away."""
     minimum_tls: MinimumTLS = "1.2"
     """The lowest version of TLS that is spoken."""
+    mechanisms: Mechanisms | None = Field(default=None, strict=False)
+    """The SASL mechanisms, most wanted first; None for all that the checker knows, ANONYMOUS where there is none."""
+    passwords: Passwords | None = None
+    """A password file, as `txrouter passwd` makes it."""
+    auth: Auth | None = Field(default=None, repr=False)
+    """A credentials checker, as `twisted.cred.strcred` names them."""
+    plain_without_tls: bool = False
+    """Whether PLAIN is offered without TLS too."""
+    external_field: CertificateField = "CN"
+    """What of a client's certificate is its name, for EXTERNAL."""
 
     @property
     def transport(self) -> str:
@@ -125,6 +137,16 @@ class Listener(_Table):
     def _well_formed(cls, value: str) -> str:
         check_endpoint(value)
         return value
+
+    @model_validator(mode="after")
+    def _lets_somebody_in(self) -> Self:
+        check_authentication(self)
+        return self
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The SASL mechanisms, most wanted first."""
+        return mechanisms_of(self)
 
 
 class Address(_Table):

@@ -24,7 +24,17 @@ from txrouter.interfaces import IDistributionPolicy, IDistributionPolicyFactory,
 from txrouter.net.tls import check_settings, without_tls
 from txrouter.registry import Registry
 
-__all__ = ["UNDECIDED", "Context", "PolicyName", "PolicyOptions", "check_endpoint", "path_of", "sentence", "unknown"]
+__all__ = [
+    "UNDECIDED",
+    "Context",
+    "PolicyName",
+    "PolicyOptions",
+    "check_endpoint",
+    "path_of",
+    "problem",
+    "sentence",
+    "unknown",
+]
 
 UNDECIDED = Distribution(None, None)
 """Stands for the distribution of an address while only its name is looked at."""
@@ -95,13 +105,13 @@ def _validated(kind: Any, given: object) -> object:
     if not isinstance(given, Mapping):
         raise ValueError("must be a table")
     known = [field.name for field in dataclasses.fields(kind) if field.init]
-    wrong = [_line((key,), unknown(key, known)) for key in given if key not in known]
+    wrong = [problem((key,), unknown(key, known)) for key in given if key not in known]
     try:
         # in its JSON mode pydantic is as strict as TOML is, and takes an array for a tuple and a string for an enum
         text = json.dumps({key: value for key, value in given.items() if key in known}, default=str)
         options = TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
-        wrong += [_line(line["loc"], sentence(line)) for line in error.errors()]
+        wrong += [problem(line["loc"], sentence(line)) for line in error.errors()]
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         raise ValueError(f"the policy's own options are of no use: {error.message}") from error
     if wrong:
@@ -190,5 +200,6 @@ def path_of(place: tuple[int | str, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
 
 
-def _line(place: tuple[int | str, ...], said: str) -> InitErrorDetails:
+def problem(place: tuple[int | str, ...], said: str) -> InitErrorDetails:
+    """A problem at a place below the one that is being validated, for a `ValidationError`."""
     return InitErrorDetails(type=PydanticCustomError("option", "{said}", {"said": said}), loc=place, input=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -14,9 +15,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txrouter.config import Config
+from txrouter.config import Config, Listener
 from txrouter.core.router import Router
 from txrouter.net.authentication import Door
+from txrouter.net.checkers import PasswordChecker, Threads
+from txrouter.net.passwords import PasswordFile
 from txrouter.net.protocol import RouterFactory
 from txrouter.net.reports import Reporter
 from txrouter.net.services import ListenerService
@@ -48,13 +51,32 @@ class RouterService(Service):
             seed=int.from_bytes(os.urandom(8), "big"),
             report=Reporter(reactor.seconds),
         )
+        self._threads = Threads(reactor)
         self._pacemaker = Pacemaker(self.router, reactor, self._beat)
         self._listeners = [self._listener(number, each) for number, each in enumerate(config.listener)]
 
-    def _listener(self, number: int, settings: Any) -> ListenerService:
+    def _listener(self, number: int, settings: Listener) -> ListenerService:
         turn = self._pacemaker.turn
-        factory = RouterFactory(self.router, turn, f"listener{number}", Door(allow_bare=settings.allow_bare))
+        factory = RouterFactory(self.router, turn, f"listener{number}", self._door(settings))
         return ListenerService(self._reactor, settings.transport, factory, settings.tls)
+
+    def _door(self, settings: Listener) -> Door:
+        checkers: list[Any] = []
+        if settings.passwords is not None:
+            passwords = PasswordFile(settings.passwords, partial(self._password_file_wrong, settings.passwords))
+            checkers.append(PasswordChecker(passwords, self._threads))
+        if settings.auth is not None:
+            checkers.append(settings.auth)
+        return Door(
+            settings.offered,
+            checkers,
+            allow_bare=settings.allow_bare and "ANONYMOUS" in settings.offered,
+            plain_without_tls=settings.plain_without_tls,
+            external_field=settings.external_field,
+        )
+
+    def _password_file_wrong(self, file: str, what: str) -> None:
+        self.router.report("password file", {"file": file, "error": what})
 
     def _beat(self, now: float) -> None:
         for listener in self._listeners:

@@ -31,12 +31,21 @@ class Client(Protocol):
 
     :param container: its container id.
     :param sasl: whether it begins with the SASL layer, as ANONYMOUS; else with a bare AMQP header.
+    :param login: a user and a password; then it begins with the SASL layer, as PLAIN.
     :param idle_timeout: how many seconds of silence it bears; half of that is announced. 0 for any number.
     """
 
     _names = itertools.count()
 
-    def __init__(self, container: str, *, sasl: bool = False, idle_timeout: float = 0, max_frame: int = 0) -> None:
+    def __init__(
+        self,
+        container: str,
+        *,
+        sasl: bool = False,
+        login: tuple[str, str] | None = None,
+        idle_timeout: float = 0,
+        max_frame: int = 0,
+    ) -> None:
         self.lost = False
         """Whether the socket is gone."""
         self.engine: Any = proton.Transport()
@@ -46,6 +55,10 @@ class Client(Protocol):
         self.connection.collect(self._collector)
         if sasl:
             self.engine.sasl().allowed_mechs("ANONYMOUS")
+        if login is not None:
+            self.connection.user, self.connection.password = login
+            self.engine.sasl().allowed_mechs("PLAIN")
+            self.engine.sasl().allow_insecure_mechs = True  # proton knows nothing of a TLS that is Twisted's
         self.engine.idle_timeout = idle_timeout
         if max_frame:
             self.engine.max_frame_size = max_frame

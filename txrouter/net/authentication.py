@@ -264,7 +264,7 @@ class Entry:
         if self._over:
             return
         negotiation = self._negotiation
-        if negotiation.state == "asking":
+        if negotiation.state == "asking" and not isinstance(negotiation.claim, ScramUser):
             _, self._user, _ = login
             self._follow(negotiation.admit())
         else:

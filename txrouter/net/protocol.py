@@ -85,7 +85,10 @@ class RouterProtocol(Protocol):
 
     def turned_away(self, negotiation: Negotiation) -> None:
         """As `txrouter.net.authentication.Client` says."""
-        self._factory.refused(self, negotiation)
+        if negotiation.rejected:
+            self._factory.rejected(self, negotiation)
+        else:
+            self._factory.refused(self, negotiation.failure)
         self.lose()
 
     def not_judged(self, user: str, why: str) -> None:
@@ -215,11 +218,12 @@ class RouterFactory(Factory):
         self.protocols.pop(protocol, None)
         self.lost += 1
 
-    def refused(self, protocol: RouterProtocol, negotiation: Negotiation) -> None:
+    def refused(self, protocol: RouterProtocol, why: str) -> None:
         """A client did not get as far as AMQP."""
-        if not negotiation.rejected:
-            self._report("refused_handshakes", "handshake refused", protocol, error=negotiation.failure)
-            return
+        self._report("refused_handshakes", "handshake refused", protocol, error=why)
+
+    def rejected(self, protocol: RouterProtocol, negotiation: Negotiation) -> None:
+        """A client could not prove to be somebody who may come in."""
         user = {"user": _shown(negotiation.claimed)} if negotiation.claimed else {}
         mechanism = {"mechanism": negotiation.mechanism} if negotiation.mechanism else {}
         self._report("refused_logins", "login refused", protocol, **user, **mechanism, error=negotiation.failure)
