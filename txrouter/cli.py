@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from txrouter import __version__
 
 if TYPE_CHECKING:
-    from txrouter.config import Address, Config
+    from txrouter.config import Address, Config, Listener
     from txrouter.registry import Listing, Option
     from txrouter.tap import Program
 
@@ -183,10 +183,14 @@ def _summary(config: Config) -> list[tuple[str, ...]]:
     router = config.router
     return [
         ("router", router.id),
-        *(("listens on", listener.endpoint + (" with TLS" if listener.tls else "")) for listener in config.listener),
+        *(("listens on", _listener(listener)) for listener in config.listener),
         *((_addresses(address), _policy(address.distribution, address.options)) for address in config.address),
         ("other addresses", _policy(router.default_distribution, router.default_options)),
     ]
+
+
+def _listener(listener: Listener) -> str:
+    return f"{listener.endpoint}{' with TLS' if listener.tls else ''}, by {', '.join(listener.offered)}"
 
 
 def _addresses(address: Address) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pytest_twisted import ensureDeferred
 from scramp import ScramClient
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import clientFromString, wrapClientTLS
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
 from twisted.internet.threads import deferToThread
@@ -29,6 +30,7 @@ from tests.net.routers import RunningRouter
 from tests.net.talks import Talk
 from tests.net.waiting import reactor, wait_until
 from txrouter.core.users import User
+from txrouter.net.checkers import Threads
 from txrouter.net.passwords import Secret, store
 
 TCP = "tcp:0:interface=127.0.0.1"
@@ -91,7 +93,7 @@ async def test_protons_client_with_its_password_gets_in_and_the_router_knows_who
     alice = User("alice", "PLAIN", HOST)
     assert users(router) == [alice]
     address = router.core.addresses["x"]
-    assert [link.user for link in (*address.producers, *address.consumers)] == [alice, alice]  # type: ignore[attr-defined]
+    assert [*(each.user for each in address.producers), *(each.user for each in address.consumers)] == [alice, alice]
 
 
 @pytest.mark.parametrize("login", [("alice", "guessed"), ("bob", "pencil")])
@@ -398,3 +400,45 @@ async def test_a_name_that_is_meant_to_confuse_is_logged_as_it_is(start: Start, 
     guest.say(SASL, init("PLAIN", b"\0x\n\x1b[2J" + b"y" * 100 + b"\0pencil"))
     await wait_until(lambda: guest.lost)
     assert router.reports[0][1]["user"] == repr("x\n\x1b[2J" + "y" * 58 + "…")
+
+
+# -- computing ---------------------------------------------------------------------------------------------------------
+
+
+@ensureDeferred
+async def test_computing_takes_turns_and_who_gives_up_does_not_take_one() -> None:
+    threads = Threads(reactor, at_a_time=1)
+    go_on, done = threading.Event(), []
+
+    def compute(number: int) -> int:
+        go_on.wait(10)
+        done.append(number)
+        return number
+
+    first, second, third = (threads(compute, number) for number in range(3))
+    second.addErrback(lambda failure: failure.trap(CancelledError))
+    second.cancel()
+    go_on.set()
+    assert [await first, await third] == [0, 2]
+    assert done == [0, 2]
+
+
+@ensureDeferred
+async def test_a_turn_lasts_as_long_as_its_thread_whoever_gave_up() -> None:
+    threads = Threads(reactor, at_a_time=1)
+    go_on = threading.Event()
+    first = threads(go_on.wait, 10)
+    first.addErrback(lambda failure: failure.trap(CancelledError))
+    first.cancel()
+    second = threads(go_on.is_set)
+    assert not second.called
+    go_on.set()
+    assert await second
+
+
+@ensureDeferred
+async def test_computing_that_fails_ends_its_turn() -> None:
+    threads = Threads(reactor, at_a_time=1)
+    with pytest.raises(ZeroDivisionError):
+        await threads(divmod, 1, 0)
+    assert await threads(divmod, 1, 1) == (1, 0)

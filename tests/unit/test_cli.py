@@ -45,7 +45,7 @@ def test_a_good_config_is_ok_and_what_it_means_is_shown(tmp_path: Path, capsys: 
     assert first == f"{file}: ok"
     shown = dict(line.strip().split("  ", 1) for line in rest)
     assert shown["router"].strip() == "r1"
-    assert shown["listens on"].strip() == "tcp:5672:interface=127.0.0.1"
+    assert shown["listens on"].strip() == "tcp:5672:interface=127.0.0.1, by ANONYMOUS"
     assert shown["jobs.*"].strip().startswith("weighted (")
     assert shown["news and below"].strip().startswith("round-robin")
     assert shown["other addresses"].strip().startswith("pull")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import implementer
 
 from txrouter.core.shelves import Shelf, new_shelf
+from txrouter.core.users import NOBODY, User
 from txrouter.interfaces import ICapacityWatcher, IConsumer, ICreditWatcher, IProducer, ISendWatcher, ISettlementWatcher
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class Producer:
         self.draining = False
         self.unsettled: dict[Hashable, Delivery] = {}
         """Its deliveries that are not over, held or in flight, by the wire's handle for them."""
+
+    @property
+    def user(self) -> User:
+        """Whose link it is."""
+        return NOBODY
 
     def grant(self, credit: int) -> None:
         """Let it send `credit` messages more."""
@@ -108,6 +114,11 @@ class Consumer:
         """What waits for it and no other; made when it is first needed."""
         self.unsettled: dict[Hashable, Delivery] = {}
         """What is in flight to it, by the wire's handle for it."""
+
+    @property
+    def user(self) -> User:
+        """Whose link it is."""
+        return NOBODY
 
     @property
     def waiting(self) -> int:
