@@ -43,7 +43,7 @@ class Visitor:
         self.user: User | None = None
         self.data = b""
         self.failure = ""
-        self.not_known: list[tuple[str, str]] = []
+        self.unjudged = False
         self.entry = Entry(door, self)
 
     def write(self, data: memoryview) -> int:
@@ -56,10 +56,7 @@ class Visitor:
 
     def turned_away(self, negotiation: Negotiation) -> None:
         assert self.failure == ""
-        self.failure = negotiation.failure
-
-    def not_judged(self, user: str, why: str) -> None:
-        self.not_known.append((user, why))
+        self.failure, self.unjudged = negotiation.failure, negotiation.unjudged
 
     @property
     def reading(self) -> bool:
@@ -215,7 +212,7 @@ def test_a_checker_that_breaks_lets_nobody_in_and_the_password_is_not_told(door:
     visitor = asked(door)
     checker.answer.errback(OSError("no database for alice with pencil"))
     assert visitor.hears() == SYS_TEMP
-    assert visitor.not_known == [("alice", "OSError: no database for alice with …")]
+    assert (visitor.unjudged, visitor.failure) == (True, "OSError: no database for alice with …")
     assert visitor.user is None
 
 
@@ -413,7 +410,7 @@ def test_a_proof_is_asked_for_once() -> None:
     visitor.mechanisms()
     first = ScramClient(["SCRAM-SHA-256"], "alice", "secret").get_client_first()
     assert visitor.says(init("SCRAM-SHA-256", first.encode()))[-1:] == SYS_TEMP
-    assert [user for user, _ in visitor.not_known] == ["alice"]
+    assert visitor.unjudged
 
 
 def test_who_gives_up_in_the_middle_of_the_proof_is_forgotten(passwords: Passwords) -> None:

@@ -64,7 +64,10 @@ class Negotiation:
         self.mechanism = ""
         """The SASL mechanism the client chose; empty if it came without SASL."""
         self.rejected = False
-        """Whether it failed because of who the client is, or says it is; otherwise, of how it speaks."""
+        """Whether it failed because of who the client is, or says it is."""
+        self.unjudged = False
+        """Whether it failed because nobody could find out if the claim is true. Otherwise, because of how the client
+        speaks."""
         self.failure = ""
         """Why it failed, for the log. Nothing secret is in it."""
         self._mechanisms = tuple(mechanisms)
@@ -123,7 +126,8 @@ class Negotiation:
             self.state = "done"
         except (Refused, Rejected, _Unavailable) as reason:
             self.state = "failed"
-            self.rejected = not isinstance(reason, Refused)
+            self.rejected = isinstance(reason, Rejected)
+            self.unjudged = isinstance(reason, _Unavailable)
             self.failure = str(reason)
             self._input.clear()
         answer = bytes(self._output)

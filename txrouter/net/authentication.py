@@ -158,9 +158,6 @@ class Client(Protocol):
     def turned_away(self, negotiation: Negotiation) -> None:
         """They are not: the negotiation has failed."""
 
-    def not_judged(self, user: str, why: str) -> None:
-        """A checker broke, so it is not known who they are; they will be turned away."""
-
 
 class Entry:
     """The way of one connection through the door."""
@@ -279,8 +276,7 @@ class Entry:
         why = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
         if isinstance(claim, Password):
             why = why.replace(claim.password, "…")
-        self._client.not_judged(claim.user, why)
-        self._follow(self._negotiation.reject("nobody could find out who they are", temporary=True))
+        self._follow(self._negotiation.reject(why, temporary=True))
 
 
 @implementer(IScram)

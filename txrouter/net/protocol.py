@@ -85,15 +85,8 @@ class RouterProtocol(Protocol):
 
     def turned_away(self, negotiation: Negotiation) -> None:
         """As `txrouter.net.authentication.Client` says."""
-        if negotiation.rejected:
-            self._factory.rejected(self, negotiation)
-        else:
-            self._factory.refused(self, negotiation.failure)
+        self._factory.turned_away(self, negotiation)
         self.lose()
-
-    def not_judged(self, user: str, why: str) -> None:
-        """As `txrouter.net.authentication.Client` says."""
-        self._factory.not_judged(self, user, why)
 
     # -- bytes out: the Wire of a connection -------------------------------------------------------
 
@@ -222,15 +215,16 @@ class RouterFactory(Factory):
         """A client did not get as far as AMQP."""
         self._report("refused_handshakes", "handshake refused", protocol, error=why)
 
-    def rejected(self, protocol: RouterProtocol, negotiation: Negotiation) -> None:
-        """A client could not prove to be somebody who may come in."""
+    def turned_away(self, protocol: RouterProtocol, negotiation: Negotiation) -> None:
+        """A client did not get in: it does not speak as it should, may not, or nobody could find out."""
         user = {"user": _shown(negotiation.claimed)} if negotiation.claimed else {}
         mechanism = {"mechanism": negotiation.mechanism} if negotiation.mechanism else {}
-        self._report("refused_logins", "login refused", protocol, **user, **mechanism, error=negotiation.failure)
-
-    def not_judged(self, protocol: RouterProtocol, user: str, why: str) -> None:
-        """It could not be found out whether a client may come in."""
-        self._report("failed_logins", "login failed", protocol, user=_shown(user), error=why)
+        if negotiation.unjudged:
+            self._report("failed_logins", "login failed", protocol, **user, **mechanism, error=negotiation.failure)
+        elif negotiation.rejected:
+            self._report("refused_logins", "login refused", protocol, **user, **mechanism, error=negotiation.failure)
+        else:
+            self.refused(protocol, negotiation.failure)
 
     def _report(self, counter: str, event: str, protocol: RouterProtocol, **fields: str) -> None:
         self.router.counters[counter] += 1
