@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ISSLTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import Attribute, Interface, implementer
+from zope.interface import Attribute, Interface, classImplements, implementer
 
 from txrouter.amqp.mechanisms import Anonymous, Certified, Claim, Password, ScramKeys, ScramProof, ScramUser
 from txrouter.amqp.sasl import Negotiation
@@ -49,6 +49,9 @@ class IScram(ICredentials):
 
 class IUser(Interface):
     """The interface of the avatar, a `txrouter.core.users.User`."""
+
+
+classImplements(User, IUser)
 
 
 @dataclass(frozen=True, slots=True)

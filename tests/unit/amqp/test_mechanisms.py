@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scramp import ScramClient, ScramMechanism
 
 from tests.net.frames import AMQP, SASL, binary, described, frame, symbol, taken_apart
-from txrouter.amqp.mechanisms import Certified, Password, ScramKeys, ScramProof, ScramUser
+from txrouter.amqp.mechanisms import Anonymous, Certified, Password, ScramKeys, ScramProof, ScramUser
 from txrouter.amqp.sasl import MAX_FRAME, Negotiation
 
 INIT, CHALLENGE, RESPONSE, OUTCOME = 0x41, 0x42, 0x43, 0x44
@@ -247,3 +247,44 @@ def test_where_a_response_is_expected_nothing_else_will_do(wrong: bytes) -> None
     assert negotiation.receive(wrong) == b""
     assert (negotiation.state, negotiation.rejected) == ("failed", False)
     assert "sasl-response" in negotiation.failure
+
+
+# -- anything ----------------------------------------------------------------------------------------------------------
+
+NAMES = [*SCRAMS, "EXTERNAL", "PLAIN", "ANONYMOUS"]
+SAID = st.one_of(
+    st.none(),
+    st.binary(max_size=40),
+    st.sampled_from([b"\0alice\0secret", b"alice", b"n,,n=alice,r=abc", b"c=biws,r=abc,p=AAAA"]),
+)
+PIECES = st.one_of(
+    st.sampled_from([SASL, AMQP, SASL + AMQP]),
+    st.builds(init, st.sampled_from(NAMES), SAID),
+    st.builds(response, SAID.filter(lambda said: said is not None)),
+    st.binary(max_size=20),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(PIECES, max_size=6).map(lambda pieces: [SASL, *pieces, AMQP]), st.data())
+def test_nobody_is_let_in_whose_claim_was_not_found_to_be_true(pieces: list[bytes], data: st.DataObject) -> None:
+    negotiation = Negotiation(NAMES, allow_bare=False)
+    admitted = None
+    for piece in pieces:
+        over = negotiation.state == "failed"
+        answer = negotiation.receive(piece)
+        assert not (over and answer)
+        while (claim := negotiation.claim) is not None:
+            judgement = data.draw(st.sampled_from(["admit", "reject", "cannot", "challenge"]))
+            if judgement == "admit":
+                admitted = claim
+                negotiation.admit()
+            elif judgement == "challenge" and isinstance(claim, ScramUser):
+                negotiation.challenge(ScramKeys(bytes(16), bytes(20), bytes(20), 4096))
+            else:
+                negotiation.reject("no", temporary=judgement == "cannot")
+                assert negotiation.state == "failed"
+        assert bool(negotiation.failure) == (negotiation.state == "failed")
+        assert negotiation.remainder.startswith(AMQP) == (negotiation.state == "done")
+    if negotiation.state == "done":
+        assert isinstance(admitted, Anonymous | Password | Certified)  # here, nobody can prove anything
