@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cproton_ffi import ffi, lib
 
-__all__ = ["put_lifetime", "put_map", "put_symbols", "read_map", "read_symbols", "text_of"]
+__all__ = ["nesting", "put_lifetime", "put_map", "put_symbols", "read_map", "read_symbols", "text_of"]
 
 NULL: Final[Any] = ffi.NULL
 
@@ -83,6 +83,24 @@ def put_map(data: Any, entries: dict[str, str]) -> None:
         value, _alive = _borrowed(text.encode())
         lib.pn_data_put_string(data, value)
     lib.pn_data_exit(data)
+
+
+def nesting(data: Any, limit: int) -> int:
+    """How deep the values are nested, as far as `limit` and one more."""
+    deepest = depth = 0
+    lib.pn_data_rewind(data)
+    while depth <= limit:
+        if lib.pn_data_next(data):
+            if lib.pn_data_enter(data):
+                depth += 1
+                deepest = max(deepest, depth)
+        elif depth:
+            lib.pn_data_exit(data)
+            depth -= 1
+        else:
+            break
+    lib.pn_data_rewind(data)
+    return deepest
 
 
 def read_map(data: Any) -> dict[str, object]:

@@ -22,15 +22,32 @@ The functions are bound to short names once: the hot path calls some fifteen of 
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import os
 from array import array
 from typing import Any, Final
 
+import cproton_ffi
 from cproton_ffi import ffi, lib
 
-from txrouter.amqp.data import put_map, put_symbols, read_map, text_of
+from txrouter.amqp.data import nesting, put_map, put_symbols, read_map, text_of
 
 lib.init()
+
+
+def _be_quiet() -> None:
+    """Have proton write nothing to stderr, where every client could fill the disk, unless somebody wants to see it. The
+    binding lacks these functions, which are in the library."""
+    library = ctypes.CDLL(cproton_ffi.__file__)
+    if "PN_LOG" not in os.environ and hasattr(library, "pn_logger_reset_mask"):
+        library.pn_default_logger.restype = ctypes.c_void_p
+        library.pn_logger_reset_mask.argtypes = (ctypes.c_void_p, ctypes.c_uint16, ctypes.c_uint16)
+        library.pn_logger_reset_mask(library.pn_default_logger(), 0, _ERRORS_AND_WARNINGS)
+
+
+_ERRORS_AND_WARNINGS: Final = 2 | 4
+_be_quiet()
 
 NULL: Final[Any] = ffi.NULL
 unpack: Final[Any] = ffi.unpack
@@ -177,6 +194,7 @@ link_free: Final[Any] = lib.pn_link_free
 link_condition: Final[Any] = lib.pn_link_condition
 session_condition: Final[Any] = lib.pn_session_condition
 transport_close_tail: Final[Any] = lib.pn_transport_close_tail
+transport_frames_output: Final[Any] = lib.pn_transport_get_frames_output
 link_set_max_message_size: Final[Any] = lib.pn_link_set_max_message_size
 
 
@@ -290,34 +308,66 @@ def update_modified(delivery: Any, failed: bool, undeliverable: bool) -> None:
 
 
 def copy_state(source: Any, state: int, target: Any) -> None:
-    """Say of `target` what the peer said of `source`: its state with every field."""
+    """Say of `target` what the peer said of `source`: its state with its fields."""
     copy_fields(source, state, target)
     delivery_update(target, state)
 
 
+FIELDS_LIMIT: Final[int] = 4_096
+"""The most bytes of a state's fields that are said on, and of each text in it. A client that is told of it must be able
+to take it in: a disposition cannot be sent in pieces."""
+NESTING_LIMIT: Final[int] = 16
+"""How deep they may be nested: the libraries of clients decode by recursion."""
+_REST_OF_FRAME: Final[int] = 256
+
+
 def copy_fields(source: Any, state: int, target: Any) -> None:
-    """Put every field of what the peer said of `source` on `target`, without saying it yet."""
+    """Put the fields of what the peer said of `source` on `target`, without saying it yet; as far as who is told can
+    be expected to bear them."""
     if state != STATE_ACCEPTED and state != STATE_RELEASED:
         remote = lib.pn_delivery_remote(source)
         local = lib.pn_delivery_local(target)
+        room = _room(target)
         if state == STATE_REJECTED:
-            _copy_condition(lib.pn_disposition_condition(remote), lib.pn_disposition_condition(local))
+            _copy_condition(lib.pn_disposition_condition(remote), lib.pn_disposition_condition(local), room)
         elif state == STATE_MODIFIED:
             lib.pn_disposition_set_failed(local, lib.pn_disposition_is_failed(remote))
             lib.pn_disposition_set_undeliverable(local, lib.pn_disposition_is_undeliverable(remote))
-            lib.pn_data_copy(lib.pn_disposition_annotations(local), lib.pn_disposition_annotations(remote))
+            _copy_data(lib.pn_disposition_annotations(remote), lib.pn_disposition_annotations(local), room)
         elif state == STATE_RECEIVED:
             lib.pn_disposition_set_section_number(local, lib.pn_disposition_get_section_number(remote))
             lib.pn_disposition_set_section_offset(local, lib.pn_disposition_get_section_offset(remote))
         else:
-            lib.pn_data_copy(lib.pn_disposition_data(local), lib.pn_disposition_data(remote))
+            _copy_data(lib.pn_disposition_data(remote), lib.pn_disposition_data(local), room)
 
 
-def _copy_condition(source: Any, target: Any) -> None:
+def _room(delivery: Any) -> int:
+    """Bytes of a state's fields that whoever is told of the delivery can take in."""
+    connection = lib.pn_session_connection(link_session(delivery_link(delivery)))
+    largest = int(lib.pn_transport_get_remote_max_frame(lib.pn_connection_transport(connection)))
+    return min(FIELDS_LIMIT, max(largest - _REST_OF_FRAME, 0)) if largest else FIELDS_LIMIT
+
+
+def _copy_data(source: Any, target: Any, room: int) -> int:
+    """Copy a value that fits, and is not nested too deep. Returns how much room is left."""
+    size = int(lib.pn_data_encoded_size(source))
+    if 0 < size <= room and nesting(source, NESTING_LIMIT) <= NESTING_LIMIT:
+        lib.pn_data_copy(target, source)
+        return room - size
+    return room
+
+
+def _copy_condition(source: Any, target: Any, room: int) -> None:
     if not lib.pn_condition_is_set(source):
         return
-    lib.pn_condition_set_name(target, lib.pn_condition_get_name(source))
+    name = ffi.string(lib.pn_condition_get_name(source))
+    if len(name) > room:
+        return
+    lib.pn_condition_set_name(target, name)
+    room -= len(name)
     description = lib.pn_condition_get_description(source)
     if description != NULL:
-        lib.pn_condition_set_description(target, description)
-    lib.pn_data_copy(lib.pn_condition_info(target), lib.pn_condition_info(source))
+        text = ffi.string(description, room)
+        lib.pn_condition_set_description(target, text.decode("utf-8", "ignore").encode())
+        room -= len(text)
+    _copy_data(lib.pn_condition_info(source), lib.pn_condition_info(target), room)

@@ -485,3 +485,46 @@ def test_the_open_says_who_we_are_and_what_we_can() -> None:
     assert properties["product"] == "txrouter"
     assert properties["version"]
     assert "ANONYMOUS-RELAY" in (client.connection.remote_offered_capabilities or [])
+
+
+# -- what a producer is not to be told -----------------------------------------------------------------
+
+
+def _deep(depth: int) -> dict[str, object]:
+    inside: dict[str, object] = {"x-opt-end": True}
+    for _ in range(depth):
+        inside = {"x-opt-in": inside}
+    return inside
+
+
+@pytest.mark.parametrize(
+    ("outcome", "heard"),
+    [
+        (Outcome("modified", failed=True, annotations={"x-opt-x": "y" * 5000}), Outcome("modified", failed=True)),
+        (Outcome("modified", annotations=_deep(20)), Outcome("modified")),
+        (
+            Outcome("rejected", condition="app:x", description="é" * 5000, info={"at": 7}),
+            Outcome("rejected", condition="app:x", description="é" * 2045),
+        ),
+        (
+            Outcome("rejected", condition="app:x", description="y", info=_deep(20)),
+            Outcome("rejected", condition="app:x", description="y"),
+        ),
+    ],
+    ids=["long annotations", "deep annotations", "a long description", "deep info"],
+)
+def test_fields_that_a_producer_may_not_bear_are_left_out(outcome: Outcome, heard: Outcome) -> None:
+    net = Network()
+    sender, receiver = pair(net)
+    sent = sender.sends(MESSAGE)
+    receiver.next().settles(outcome)
+    assert sent.outcome == heard
+
+
+def test_a_producer_that_takes_only_small_frames_is_told_in_one() -> None:
+    net = Network()
+    receiver = net.client().receiver("q", 10)
+    client = net.client(max_frame=512)
+    sent = client.sender("q").sends(MESSAGE)
+    receiver.next().settles(Outcome("rejected", condition="app:x", description="y" * 3000))
+    assert sent.outcome == Outcome("rejected", condition="app:x", description="y" * 251)
