@@ -95,6 +95,8 @@ class Connection:
         """Bytes of long messages that were put on links here, since then."""
         self.waiters: dict[IncomingLink, None] = {}
         """Links of other connections whose streamed message waits for room here."""
+        self.owed: int | None = None
+        """How many frames had been written when a begin or an attach was answered last; None if the answer has gone."""
         self._wire = wire
         self._congested: list[OutgoingLink] = []
         limits = self.limits
@@ -242,6 +244,8 @@ class Connection:
             if size <= 0:
                 if size < 0:
                     self._wire.lose()
+                elif self.owed is not None:
+                    self._see_that_it_went()
                 break
             taken = write(OUTPUT_VIEW[:size])
             if self.lost:
@@ -260,6 +264,14 @@ class Connection:
             self._relieve()
         if self.waiters and not self.blocked:
             self.turn.crowd(self)
+
+    def _see_that_it_went(self) -> None:
+        """There is nothing to write, but there was an answer. If it is not on its way, proton has found no handle for
+        it in the range that the peer named, and will not write a word any more."""
+        if engine.transport_frames_output(self.pn_transport) == self.owed:
+            self.failed("amqp:not-allowed: more links than it says it can have")
+            self._wire.abort()
+        self.owed = None
 
     def _skip_written(self) -> None:
         """Writing makes an event of each transfer, for the credit it took: no news, and there may be thousands."""

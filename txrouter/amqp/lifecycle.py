@@ -118,6 +118,7 @@ class Lifecycle:
             connection.close("amqp:resource-limit-exceeded", f"more than {connection.limits.max_sessions} sessions")
             return
         self._sessions[session] = 0
+        self._owe()
         engine.session_set_incoming_capacity(session, connection.limits.session_window)
         engine.session_open(session)
 
@@ -132,6 +133,9 @@ class Lifecycle:
         engine.session_close(session)
         engine.session_free(session)
 
+    def _owe(self) -> None:
+        self._connection.owed = engine.transport_frames_output(self._connection.pn_transport)
+
     def _parting(self) -> Parted:
         if self._parted.writes != self._connection.writes:
             self._parted = Parted(self._connection.writes)
@@ -145,6 +149,7 @@ class Lifecycle:
         if session not in self._sessions:
             return
         self._sessions[session] += 1
+        self._owe()
         links = self._sessions[session] + self._parting().detached
         limit = connection.limits.max_links
         if not engine.link_name(pointer):
