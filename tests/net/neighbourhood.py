@@ -119,20 +119,27 @@ class Neighbourhood:
         takers = [await client.receiver(name, credit=1000, takes=ACCEPTED) for name in ("taken", "shared")]
         return cls(neighbours, [await client.sender(name) for name in ("fed", "shared")], takers)
 
-    async def suffers(self, conversation: Conversation) -> tuple[str | None, str | None]:
+    async def suffers(self, conversation: Conversation) -> tuple[str, str | None]:
         """Have somebody say all that, and be gone. Returns how it ended, as a `Conversation` has it: for the
         connection, and for a link."""
-        raw: Stranger = await self.neighbours.router.dial(Stranger())
+        (stranger,) = await self.suffers_many(conversation, 1)
+        return stranger.ending or "", stranger.detached
+
+    async def suffers_many(self, conversation: Conversation, count: int) -> list[Stranger]:
+        """Have so many say all that at a time, and be gone."""
+        strangers: list[Stranger] = [await self.neighbours.router.dial(Stranger()) for _ in range(count)]
         for piece in conversation.pieces:
-            raw.say(piece)
+            for stranger in strangers:
+                stranger.say(piece)
             await self.rest()
-        raw.say(begin(_FREE_CHANNEL))
-        await wait_until(lambda: raw.ending is not None)
-        ending = raw.ending, raw.detached
-        raw.abort()
-        await wait_until(lambda: raw.lost)
+        for stranger in strangers:
+            stranger.say(begin(_FREE_CHANNEL))
+        await wait_until(lambda: all(stranger.ending is not None for stranger in strangers))
+        for stranger in strangers:
+            stranger.abort()
+        await wait_until(lambda: all(stranger.lost for stranger in strangers))
         await self.rest()
-        return ending
+        return strangers
 
     async def rest(self) -> None:
         """Let everybody send what may be sent, and take what comes."""

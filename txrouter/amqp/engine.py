@@ -36,17 +36,20 @@ from txrouter.amqp.data import nesting, put_map, put_symbols, read_map, text_of
 lib.init()
 
 
+_Sink: Final = ctypes.CFUNCTYPE(None, ctypes.c_ssize_t, ctypes.c_int, ctypes.c_int, ctypes.c_char_p)
+_nowhere: Final = _Sink(lambda *_: None)
+
+
 def _be_quiet() -> None:
-    """Have proton write nothing to stderr, where every client could fill the disk, unless somebody wants to see it. The
-    binding lacks these functions, which are in the library."""
+    """Have proton write nothing to stderr, where every client could fill the disk, unless somebody asks for it. The
+    binding lacks these functions; they are in its library."""
     library = ctypes.CDLL(cproton_ffi.__file__)
-    if "PN_LOG" not in os.environ and hasattr(library, "pn_logger_reset_mask"):
+    if hasattr(library, "pn_logger_set_log_sink") and not any(name.startswith("PN_") for name in os.environ):
         library.pn_default_logger.restype = ctypes.c_void_p
-        library.pn_logger_reset_mask.argtypes = (ctypes.c_void_p, ctypes.c_uint16, ctypes.c_uint16)
-        library.pn_logger_reset_mask(library.pn_default_logger(), 0, _ERRORS_AND_WARNINGS)
+        library.pn_logger_set_log_sink.argtypes = (ctypes.c_void_p, _Sink, ctypes.c_ssize_t)
+        library.pn_logger_set_log_sink(library.pn_default_logger(), _nowhere, 0)
 
 
-_ERRORS_AND_WARNINGS: Final = 2 | 4
 _be_quiet()
 
 NULL: Final[Any] = ffi.NULL
