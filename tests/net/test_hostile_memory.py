@@ -13,8 +13,8 @@ AT_A_TIME = 5
 ALLOWED = 200
 """Bytes that a client may leave behind. The least that the router or proton makes for one is more."""
 TRIES = 20
-"""A table may have grown to a size that it keeps, and proton keeps deliveries of a connection to use them again; but what
-is forgotten of a client makes it more every time."""
+"""A table may have grown to a size that it keeps, and proton keeps deliveries of a connection to use them again; but
+what is forgotten of a client makes it more every time."""
 
 
 async def _left_behind(router: MeasuredRouter, neighbourhood: Neighbourhood, what: Conversation) -> dict[str, int]:

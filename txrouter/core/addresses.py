@@ -14,6 +14,8 @@ __all__ = ["MAX_LENGTH", "AddressTable", "Distribution", "normalise", "tokens"]
 
 MAX_LENGTH = 2_048
 """The most characters an address may have."""
+MAX_PATTERN = 100
+"""The most tokens a pattern may have; addresses are matched by recursion over them."""
 
 _SPLIT = re.compile(r"[/.]")
 _WILD = ("*", "#")
@@ -95,6 +97,8 @@ class AddressTable:
         self._insert(prefix, [*parts, "#"], distribution)
 
     def _insert(self, written: str, parts: list[str], distribution: Distribution) -> None:
+        if len(parts) > MAX_PATTERN:
+            raise ValueError(f"{written[:80]!r} has {len(parts)} tokens; at most {MAX_PATTERN} are allowed")
         node = self._root
         for part in parts:
             node = node.branches.setdefault(part, _Node())
@@ -124,6 +128,8 @@ class AddressTable:
         rest = node.branches.get("#")
         if rest is not None:
             for end in range(at, len(parts) + 1):
+                if (id(rest), end) in tried:
+                    break  # and so were those behind it
                 matched = self._match(rest, parts, end, tried)
                 if matched is not None:
                     return matched

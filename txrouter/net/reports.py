@@ -39,7 +39,15 @@ class Reporter:
             self._log.warn("{what}: {shown}", what=event, shown=shown, **fields)
 
 
+LONGEST = 400
+"""Characters of a field that are logged. Much of what is reported was said by a client."""
+
+
 def _plain(value: object) -> str:
     if isinstance(value, BaseException):
-        return f"{type(value).__name__}: {value}"
-    return str(value) if isinstance(value, (str, int, float)) else repr(value)
+        value = f"{type(value).__name__}: {value}"
+    text = value if isinstance(value, str) else repr(value)
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}…"
+    # no client is to write lines of its own into the log
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

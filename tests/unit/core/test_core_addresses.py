@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -253,6 +254,33 @@ def test_a_pattern_that_was_refused_leaves_nothing_behind() -> None:
 @pytest.mark.parametrize(("path", "expected"), [("a", ["a"]), ("a/b.c", ["a", "b", "c"]), ("a/", ["a", ""])])
 def test_tokens_split_at_slashes_and_dots(path: str, expected: list[str]) -> None:
     assert tokens(path) == expected
+
+
+class Counted(AddressTable):
+    """A table that counts the steps of a look-up."""
+
+    steps = 0
+
+    def _match(self, *arguments: Any) -> Distribution | None:
+        self.steps += 1
+        return super()._match(*arguments)
+
+
+@pytest.mark.parametrize("pattern", ["#.x.#.y", "#.#.#.y", "*.#.*.#.y"])
+def test_a_look_up_takes_steps_in_proportion_to_the_tokens(pattern: str) -> None:
+    table = Counted(distribution(pull.factory))
+    table.add_pattern(pattern, distribution(weighted.factory))
+    table.find(".".join("x" * 1000))
+    assert table.steps < 10 * 1000
+
+
+def test_a_pattern_has_a_greatest_number_of_tokens() -> None:
+    table = AddressTable(distribution(pull.factory))
+    table.add_pattern(".".join("x" * 100), distribution(weighted.factory))
+    with pytest.raises(ValueError, match="has 101 tokens; at most 100"):
+        table.add_pattern(".".join("x" * 101), distribution(weighted.factory))
+    with pytest.raises(ValueError, match="has 101 tokens; at most 100"):
+        table.add_prefix(".".join("y" * 100), distribution(weighted.factory))
 
 
 # -- addresses of a router -------------------------------------------------------------------------
