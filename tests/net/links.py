@@ -51,7 +51,7 @@ def _state(delivery: Any) -> State:
     code, remote = delivery.remote_state, delivery.remote
     if not code:
         return SETTLED
-    name = code.name.lower()
+    name = getattr(code, "name", f"{code}").lower()  # proton has names for those of the standard only
     if name == "modified":
         return State(name, remote.failed, remote.undeliverable, remote.annotations)
     if name == "rejected":
