@@ -22,7 +22,6 @@ from txrouter.amqp.engine import (
     delivery_settle,
     delivery_settled,
     link_advance,
-    link_get_drain,
     link_recv,
     link_send,
     new_delivery,
@@ -70,22 +69,15 @@ class OutgoingCopy(Copy):
         """Whether any frame of it may have been made."""
         return not self.size or bool(delivery_pending(self.out) < self.size)
 
-    def recall(self) -> None:
-        """Let go of it; if it is half sent, it is aborted."""
-        out, self.out = self.out, None
-        if out is not None:
-            self.consumer.recall(self, out)
-
     def finish(self, outcome: Outcome) -> None:
         """It is over, and with the last one so is the original."""
         self.original.copies.ended(self, outcome)  # type: ignore[union-attr]  # while there is a copy, it has them
-        out = self.out
+        out, self.out = self.out, None
         consumer = self.consumer
         if consumer.streaming is self:
-            self.recall()
+            consumer.recall(self, out)
             return
         del consumer.unsettled[out]
-        self.out = None
         delivery_settle(out)
         if not consumer.connection.dirty:
             consumer.connection.mark()
@@ -190,16 +182,16 @@ def stream_copies(link: IncomingLink, head: IncomingDelivery) -> bool:
     copies = head.copies
     assert copies is not None
     while True:
-        slow = slow_copies(link) if delivery_pending(head.pn) else ()
-        for copy in slow:
-            copy.consumer.connection.waiters[link] = None
-            copy.consumer.connection.mark()
-        if slow:
+        room = _room(head)
+        if not room and delivery_pending(head.pn):
+            for copy in slow_copies(link):
+                copy.consumer.connection.waiters[link] = None
+                copy.consumer.connection.mark()
             if copies.stalled_since is None:
                 copies.stalled_since = link.connection.router.now
             return False
         copies.stalled_since = None
-        count = link_recv(link.pn, BUFFER, _room(head))
+        count = link_recv(link.pn, BUFFER, room)
         if count == 0:
             return False
         if count < 0:
@@ -229,8 +221,6 @@ def _end_streams(link: IncomingLink, head: IncomingDelivery) -> None:
         link.connection.router.abandon(head)
     for consumer in consumers:
         consumer.refresh()
-        if link_get_drain(consumer.pn):
-            consumer.connection.turn.drain(consumer)
         consumer.connection.mark()
     link.connection.mark()
 
