@@ -130,9 +130,8 @@ def parse(name: str) -> Shape:
 
 def _between(name: str, kind: str, credit: str, mode: str = "") -> Traffic:
     producers, consumers = (_number(n, 500) for n in kind.split("-"))
-    if mode not in ("", "settled"):
-        raise ShapeError(f"{mode!r} is not 'settled'")
-    summary = f"{producers}→{consumers}, credit {credit}, {'pre-settled' if mode else 'unsettled'}"
+    settled, how = _settled(mode)
+    summary = f"{producers}→{consumers}, credit {credit}, {how}"
     return Traffic(
         name,
         summary,
@@ -141,7 +140,7 @@ def _between(name: str, kind: str, credit: str, mode: str = "") -> Traffic:
         consumers=consumers,
         consumer_connections=consumers,
         credit=_number(credit, 100_000),
-        settled=bool(mode),
+        settled=settled,
     )
 
 
@@ -168,31 +167,29 @@ def _fanout(name: str, count: str) -> Traffic:
 
 
 def _multicast(name: str, count: str, mode: str = "") -> Traffic:
-    if mode not in ("", "settled"):
-        raise ShapeError(f"{mode!r} is not 'settled'")
+    settled, how = _settled(mode)
     consumers = _number(count, 500)
     return Traffic(
         name,
-        f"a copy to each of {count}, {'pre-settled' if mode else 'unsettled'}",
+        f"a copy to each of {count}, {how}",
         consumers=consumers,
         consumer_connections=consumers,
-        settled=bool(mode),
+        settled=settled,
         multicast=True,
     )
 
 
 def _requests(name: str, count: str, mode: str = "") -> Traffic:
-    if mode not in ("", "settled"):
-        raise ShapeError(f"{mode!r} is not 'settled'")
+    settled, how = _settled(mode)
     clients = _number(count, 500)
     return Traffic(
         name,
-        f"{count} clients ask {count} servers, {'pre-settled' if mode else 'unsettled'}",
+        f"{count} clients ask {count} servers, {how}",
         producers=clients,
         producer_connections=clients,
         consumers=clients,
         consumer_connections=clients,
-        settled=bool(mode),
+        settled=settled,
         answered=True,
     )
 
@@ -241,6 +238,13 @@ _KINDS: dict[str, Callable[..., Shape]] = {
     "idle": _idle,
     "huge": _huge,
 }
+
+
+def _settled(mode: str) -> tuple[bool, str]:
+    """Whether a mode means pre-settled, and that in words."""
+    if mode not in ("", "settled"):
+        raise ShapeError(f"{mode!r} is not 'settled'")
+    return bool(mode), "pre-settled" if mode else "unsettled"
 
 
 def _number(text: str, most: int) -> int:

@@ -92,14 +92,19 @@ class Router:
     def _address(self, name: str) -> Address:
         found = self.addresses.get(name)
         if found is None:
-            distribution: Any = self.table.find(name)
-            if IUnavailable.providedBy(distribution.factory):
-                raise Unavailable(f"{name} is not available")
+            distribution = self._distribution(name)
             policy = distribution.factory.build(distribution.options, random.Random(f"{self.seed}/{name}"))
             multicast = Multicast(self, policy) if IMulticast.providedBy(policy) else None
             found = self.addresses[name] = Address(name, multicast or policy, distribution.by_priority)
             found.multicast = multicast
         return found
+
+    def _distribution(self, name: str) -> Any:
+        """:raise Unavailable: nobody may attach to it, or send there."""
+        distribution: Any = self.table.find(name)
+        if IUnavailable.providedBy(distribution.factory):
+            raise Unavailable(f"{name} is not available")
+        return distribution
 
     def _forget_if_unused(self, address: Address) -> None:
         if not address.producers and not address.consumers and self.addresses.get(address.name) is address:
@@ -244,9 +249,10 @@ class Router:
 
     def _why_not(self, name: str) -> Outcome:
         """What becomes of a message to an address without consumers."""
-        distribution: Any = self.table.find(name)
-        if IUnavailable.providedBy(distribution.factory):
-            return rejected("amqp:not-found", f"{name} is not available")
+        try:
+            self._distribution(name)
+        except Unavailable as error:
+            return rejected("amqp:not-found", str(error))
         return RELEASED
 
     def choose(self, address: Address, delivery: Delivery) -> Consumer | None:
