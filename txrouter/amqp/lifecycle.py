@@ -235,7 +235,7 @@ class Lifecycle:
         if name == "$management" or name.startswith("$management/"):
             raise Refusal("amqp:not-found", f"{name[:80]} is reserved")
         if name != path and _TEMPORARY.fullmatch(name) and name not in router.temporary:
-            raise Refusal("amqp:not-found", f"the temporary address {name} is gone: its link has ended")
+            raise Refusal("amqp:not-found", _gone(name))
         if sends and name.startswith("_topo/"):
             raise Refusal(
                 "amqp:not-found", f"{name[:80]} is an address of another router: consumers attach to it there"
@@ -298,8 +298,7 @@ class Lifecycle:
         address = router.addresses.get(name)
         for consumer in list(address.consumers) if address is not None else ():
             assert isinstance(consumer, OutgoingLink)
-            gone = f"the temporary address {name} is gone: its link has ended"
-            consumer.connection.refuse_link(consumer, "amqp:resource-deleted", gone)
+            consumer.connection.refuse_link(consumer, "amqp:resource-deleted", _gone(name))
 
     def detach_all(self) -> None:
         """Take every link out of the router."""
@@ -307,3 +306,7 @@ class Lifecycle:
         self._connection.links.clear()
         for link in links:
             self.detach(link)
+
+
+def _gone(name: str) -> str:
+    return f"the temporary address {name} is gone: its link has ended"
