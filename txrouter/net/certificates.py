@@ -15,12 +15,14 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from txrouter.net.files import Stamp, stamp
+
 __all__ = ["Identity", "Stamps", "by_name", "certificates_in", "identities", "stamps"]
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
 _UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
-Stamps = tuple[tuple[str | int, ...], ...]
+Stamps = tuple[Stamp, ...]
 """What is seen of files from outside; it changes when one of them is replaced or written to."""
 
 
@@ -98,15 +100,7 @@ def certificates_in(paths: Iterable[str]) -> list[x509.Certificate]:
 
 def stamps(paths: Iterable[str]) -> Stamps:
     """What is seen of files from outside, whether they are there or not."""
-    return tuple(_stamp(file) for path in paths for file in _files(path))
-
-
-def _stamp(file: str) -> tuple[str | int, ...]:
-    try:
-        seen = os.stat(file)
-    except OSError as error:
-        return file, error.errno or 0
-    return file, seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
+    return tuple(stamp(file) for path in paths for file in _files(path))
 
 
 def _files(path: str) -> list[str]:

@@ -26,6 +26,7 @@ from scramp import ScramException, ScramMechanism
 from scramp.utils import saslprep
 
 from txrouter.amqp.mechanisms import ScramKeys
+from txrouter.net.files import Stamp, stamp
 
 __all__ = ["HASHES", "ITERATIONS", "PasswordFile", "Secret", "check", "prepared", "remove", "store"]
 
@@ -193,7 +194,7 @@ class PasswordFile:
     def __init__(self, path: str | os.PathLike[str], wrong: Callable[[str], None]) -> None:
         self._path = os.fspath(path)
         self._wrong = wrong
-        self._seen: object = ()
+        self._seen: Stamp = ()
         self._users: dict[str, Secret] = {}
         self._iterations = [ITERATIONS]
         self._made_up = secrets.token_bytes(32)
@@ -225,11 +226,7 @@ class PasswordFile:
         )
 
     def _refresh(self) -> None:
-        try:
-            state = os.stat(self._path)
-            seen: object = (state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino, state.st_dev)
-        except OSError as error:
-            seen = error.errno
+        seen = stamp(self._path)
         if seen != self._seen:
             self._seen = seen
             self._load()
