@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from txrouter.client.options import Fields, ReceiveOptions, SendOptions
 from txrouter.client.server import DEFAULT_SERVER, Server, parse_server, split_address
@@ -190,14 +191,7 @@ def send_options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> 
         properties=dict(given.properties),
     )
     return SendOptions(
-        server=server,
-        ca=given.ca,
-        insecure=given.insecure,
-        certificate=given.certificate,
-        private_key=given.private_key,
-        timeout=given.timeout,
-        json=given.json,
-        quiet=given.quiet,
+        **_common(given, server),
         address=address,
         anonymous=given.anonymous,
         count=given.count or (None if given.lines else 1),
@@ -233,14 +227,7 @@ def receive_options(parser: argparse.ArgumentParser, given: argparse.Namespace) 
     if given.capacity is not None:
         properties["capacity"] = given.capacity
     return ReceiveOptions(
-        server=server,
-        ca=given.ca,
-        insecure=given.insecure,
-        certificate=given.certificate,
-        private_key=given.private_key,
-        timeout=given.timeout,
-        json=given.json,
-        quiet=given.quiet,
+        **_common(given, server),
         address=address or None,
         count=given.count,
         credit=given.credit,
@@ -257,6 +244,20 @@ def receive_options(parser: argparse.ArgumentParser, given: argparse.Namespace) 
         echo=given.echo,
         reply=given.reply,
     )
+
+
+def _common(given: argparse.Namespace, server: Server) -> dict[str, Any]:
+    """What `ConnectOptions` has."""
+    return {
+        "server": server,
+        "ca": given.ca,
+        "insecure": given.insecure,
+        "certificate": given.certificate,
+        "private_key": given.private_key,
+        "timeout": given.timeout,
+        "json": given.json,
+        "quiet": given.quiet,
+    }
 
 
 def _target(parser: argparse.ArgumentParser, given: argparse.Namespace, text: str | None) -> tuple[str, Server]:
