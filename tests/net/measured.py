@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from twisted.python.log import startLogging
 from tests.net.clients import Client
 from tests.net.ledger import objects
 from tests.net.neighbourhood import SHARED
+from tests.net.processes import Process
 from tests.net.waiting import reactor
 from txrouter.config import Config
 from txrouter.service import RouterService, tune_gc
@@ -54,21 +54,22 @@ def allocated() -> int:
     return int(heap.uordblks + heap.hblkhd)
 
 
-class MeasuredRouter:
+class MeasuredRouter(Process):
     """The process."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.net.measured"],
-            env=os.environ | _EXACT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=Path(__file__).parents[2],
-            text=True,
+        super().__init__(
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.net.measured"],
+                env=os.environ | _EXACT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd=Path(__file__).parents[2],
+                text=True,
+            )
         )
         self._endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{self._answer()}")
-        self._clients: list[Client] = []
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None
@@ -82,12 +83,6 @@ class MeasuredRouter:
         answer: dict[str, int] = self._answer()
         return answer
 
-    def resident(self) -> int:
-        """Bytes of memory that it has from the kernel."""
-        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self._process.pid}/status").read_text())
-        assert found
-        return int(found[1]) << 10
-
     async def dial(self, peer: Any) -> Any:
         """Connect any protocol to it."""
         return await connectProtocol(self._endpoint, peer)
@@ -98,14 +93,6 @@ class MeasuredRouter:
         self._clients.append(client)
         await client.opened()
         return client
-
-    async def end(self) -> None:
-        """Have all clients gone, and the router."""
-        for client in self._clients:
-            client.abort()
-            await client.gone()
-        self._process.kill()
-        self._process.communicate()
 
 
 class _Asked(LineReceiver):

@@ -15,7 +15,29 @@ from tests.net.clients import Client
 from tests.net.waiting import reactor
 
 
-class RouterProcess:
+class Process:
+    """A router's process and its clients; it is gone with `end`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._clients: list[Any] = []
+
+    def resident(self) -> int:
+        """Bytes of memory that it has from the kernel."""
+        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self._process.pid}/status").read_text())
+        assert found
+        return int(found[1]) << 10
+
+    async def end(self) -> None:
+        """Have all clients gone, and the router."""
+        for client in self._clients:
+            client.abort()
+            await client.gone()
+        self._process.kill()
+        self._process.communicate()
+
+
+class RouterProcess(Process):
     """A router that was started as users do it.
 
     :param listen: an endpoint on 127.0.0.1.
@@ -23,11 +45,10 @@ class RouterProcess:
 
     def __init__(self, listen: str = "tcp:0:interface=127.0.0.1") -> None:
         command = [sys.executable, "-m", "txrouter", "run", "--listen", listen]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        super().__init__(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
         assert self._process.stdout is not None
         lines = (re.search(r"accepts on 127\.0\.0\.1:(\d+)", line) for line in self._process.stdout)
         self._endpoint = f"tcp:127.0.0.1:{next(filter(None, lines))[1]}"
-        self._clients: list[Any] = []
 
     async def client(self, container: str, tls: Any = None) -> Client:
         """A client whose connection is open; with these options for TLS, if it is to speak that."""
@@ -38,22 +59,8 @@ class RouterProcess:
         assert isinstance(client, Client)
         return client
 
-    def resident(self) -> int:
-        """Bytes of memory that it has."""
-        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self._process.pid}/status").read_text())
-        assert found
-        return int(found[1]) << 10
-
     def cpu(self) -> float:
         """Seconds that it has computed."""
         # the name, in brackets, may have spaces
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    async def end(self) -> None:
-        """Have all clients gone, and the router."""
-        for client in self._clients:
-            client.abort()
-            await client.gone()
-        self._process.kill()
-        self._process.communicate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import proton
 from twisted.internet.endpoints import clientFromString, connectProtocol
 
 from tests.net.clients import Client
@@ -88,6 +89,18 @@ class RunningRouter:
     async def receiver(self, address: object, **options: Any) -> Receiver:
         """A receiver on a connection of its own."""
         return await (await self.client()).receiver(address, **options)
+
+
+def message(body: Any = "hello", **fields: object) -> proton.Message:
+    """A message."""
+    return proton.Message(body, **fields)
+
+
+async def relay(router: RunningRouter) -> Sender:
+    """An anonymous producer with credit."""
+    producer = await router.sender(None)
+    await producer.credited()
+    return producer
 
 
 async def quiet(*links: Sender | Receiver | Client) -> None:

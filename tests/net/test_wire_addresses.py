@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import proton
 import pytest
 from pytest_twisted import ensureDeferred
 
 from tests.net.clients import COORDINATOR
 from tests.net.conftest import Start
-from tests.net.links import ACCEPTED, RELEASED, Sender
-from tests.net.routers import RunningRouter, quiet
+from tests.net.links import ACCEPTED, RELEASED
+from tests.net.routers import RunningRouter, message, quiet, relay
 from tests.net.waiting import wait_until
-
-
-def message(body: Any = "hello", **fields: object) -> proton.Message:
-    return proton.Message(body, **fields)
-
-
-async def relay(router: RunningRouter) -> Sender:
-    """An anonymous producer with credit."""
-    producer = await router.sender(None)
-    await producer.credited()
-    return producer
-
 
 # -- one address, several spellings ------------------------------------------------------------------------------------
 

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import re
 from random import Random
-from typing import Any
 
-import proton
 import pytest
 from pytest_twisted import ensureDeferred
 
 from tests.net.clients import DYNAMIC
 from tests.net.links import ACCEPTED, RELEASED, Receiver, Sender
 from tests.net.processes import RouterProcess
-from tests.net.routers import RunningRouter, quiet
+from tests.net.routers import RunningRouter, message, quiet, relay
 from tests.net.waiting import wait_until
 
 TEMPORARY = re.compile(r"amqp:/_topo/0/r1/temp\.[A-Za-z0-9]{15}")
 LEAVE = ["detach", "close the link", "end the session", "close", "abort"]
-
-
-def message(body: Any = "hello", **fields: object) -> proton.Message:
-    return proton.Message(body, **fields)
-
-
-async def relay(router: RunningRouter) -> Sender:
-    """An anonymous producer with credit."""
-    producer = await router.sender(None)
-    await producer.credited()
-    return producer
 
 
 async def leave(router: RunningRouter, link: Receiver | Sender, how: str) -> None:
