@@ -8,17 +8,34 @@ tokens with `#` behind.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
-__all__ = ["MAX_LENGTH", "AddressTable", "Distribution", "normalise", "tokens"]
+__all__ = [
+    "MAX_LENGTH",
+    "TEMPORARY_LENGTH",
+    "AddressTable",
+    "Distribution",
+    "Patterns",
+    "is_temporary",
+    "normalise",
+    "pattern_tokens",
+    "tokens",
+]
 
 MAX_LENGTH = 2_048
 """The most characters an address may have."""
 MAX_PATTERN = 100
 """The most tokens a pattern may have; addresses are matched by recursion over them."""
+TEMPORARY_LENGTH = 15
+"""The random characters of a temporary address."""
 
 _SPLIT = re.compile(r"[/.]")
 _WILD = ("*", "#")
+_TEMPORARY = re.compile(rf"temp\.[A-Za-z0-9]{{{TEMPORARY_LENGTH}}}")
+
+T = TypeVar("T")
 
 
 def normalise(name: str) -> str:
@@ -45,72 +62,60 @@ def tokens(path: str) -> list[str]:
     return _SPLIT.split(path)
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """Who gets a message, as configured: a policy factory and its options."""
+def pattern_tokens(pattern: str) -> list[str]:
+    """The tokens of a pattern.
 
-    factory: object
-    """An IDistributionPolicyFactory."""
-    options: object
-    """An instance of `factory.options`."""
-    by_priority: bool = False
-    """Whether what is held leaves by the priority in its header, the highest first; or in the order it came."""
+    :raise ValueError: it is malformed.
+    """
+    parts = tokens(normalise(pattern))
+    for part in parts:
+        if not part:
+            raise ValueError(f"the pattern {pattern!r} has an empty token")
+        if part not in _WILD and any(wild in part for wild in _WILD):
+            raise ValueError(f"the pattern {pattern!r} has a wildcard inside the token {part!r}")
+    _check_length(pattern, parts)
+    return parts
+
+
+def _check_length(written: str, parts: Sequence[str]) -> None:
+    if len(parts) > MAX_PATTERN:
+        raise ValueError(f"{written[:80]!r} has {len(parts)} tokens; at most {MAX_PATTERN} are allowed")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a normalised name is of the form of those that the router makes for one link each."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 @dataclass(slots=True)
-class _Node:
-    branches: dict[str, _Node] = field(default_factory=dict)
-    distribution: Distribution | None = None
+class _Node(Generic[T]):
+    branches: dict[str, _Node[T]] = field(default_factory=dict)
+    value: T | None = None
 
 
-class AddressTable:
-    """Patterns and prefixes, each with its distribution, and one for every other address."""
+class Patterns(Generic[T]):
+    """What is said of addresses by patterns."""
 
-    def __init__(self, default: Distribution) -> None:
-        self._default = default
-        self._root = _Node()
+    def __init__(self) -> None:
+        self._root: _Node[T] = _Node()
 
-    def add_pattern(self, pattern: str, distribution: Distribution) -> None:
-        """Give every address that matches `pattern` this distribution.
-
-        :raise ValueError: the pattern is malformed, or there already.
-        """
-        parts = tokens(normalise(pattern))
-        for part in parts:
-            if not part:
-                raise ValueError(f"the pattern {pattern!r} has an empty token")
-            if part not in _WILD and any(wild in part for wild in _WILD):
-                raise ValueError(f"the pattern {pattern!r} has a wildcard inside the token {part!r}")
-        self._insert(pattern, parts, distribution)
-
-    def add_prefix(self, prefix: str, distribution: Distribution) -> None:
-        """Give the address `prefix`, and every one below it at a `/` or `.`, this distribution.
-
-        :raise ValueError: the prefix is malformed or has wildcards, or is there already.
-        """
-        parts = tokens(normalise(prefix).rstrip("/."))
-        for part in parts:
-            if not part:
-                raise ValueError(f"the prefix {prefix!r} has an empty token")
-            if any(wild in part for wild in _WILD):
-                raise ValueError(f"the prefix {prefix!r} has a wildcard; only a pattern may")
-        self._insert(prefix, [*parts, "#"], distribution)
-
-    def _insert(self, written: str, parts: list[str], distribution: Distribution) -> None:
-        if len(parts) > MAX_PATTERN:
-            raise ValueError(f"{written[:80]!r} has {len(parts)} tokens; at most {MAX_PATTERN} are allowed")
+    def add(self, parts: Sequence[str], value: T) -> bool:
+        """Say it of every address that matches the pattern of these tokens. Returns False if something has been said
+        by the same pattern before: then that stays."""
         node = self._root
         for part in parts:
             node = node.branches.setdefault(part, _Node())
-        if node.distribution is not None:
-            raise ValueError(f"{written!r} is there twice")
-        node.distribution = distribution
+        if node.value is not None:
+            return False
+        node.value = value
+        return True
 
-    def find(self, path: str) -> Distribution:
-        """The distribution of a normalised address. It takes steps in proportion to its tokens times the patterns'."""
-        return self._match(self._root, tokens(path), 0, set()) or self._default
+    def find(self, path: str) -> T | None:
+        """What is said of a normalised address; None if nothing is. It takes steps in proportion to its tokens times
+        the patterns'."""
+        return self._match(self._root, tokens(path), 0, set())
 
-    def _match(self, node: _Node, parts: list[str], at: int, tried: set[tuple[int, int]]) -> Distribution | None:
+    def _match(self, node: _Node[T], parts: list[str], at: int, tried: set[tuple[int, int]]) -> T | None:
         here = (id(node), at)
         if here in tried:
             return None
@@ -123,8 +128,8 @@ class AddressTable:
                     matched = self._match(found, parts, at + 1, tried)
                     if matched is not None:
                         return matched
-        elif node.distribution is not None:
-            return node.distribution
+        elif node.value is not None:
+            return node.value
         rest = node.branches.get("#")
         if rest is not None:
             for end in range(at, len(parts) + 1):
@@ -134,3 +139,53 @@ class AddressTable:
                 if matched is not None:
                     return matched
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Who gets a message, as configured: a policy factory and its options."""
+
+    factory: object
+    """An IDistributionPolicyFactory."""
+    options: object
+    """An instance of `factory.options`."""
+    by_priority: bool = False
+    """Whether what is held leaves by the priority in its header, the highest first; or in the order it came."""
+
+
+class AddressTable:
+    """Patterns and prefixes, each with its distribution, and one for every other address."""
+
+    def __init__(self, default: Distribution) -> None:
+        self._default = default
+        self._patterns: Patterns[Distribution] = Patterns()
+
+    def add_pattern(self, pattern: str, distribution: Distribution) -> None:
+        """Give every address that matches `pattern` this distribution.
+
+        :raise ValueError: the pattern is malformed, or there already.
+        """
+        self._add(pattern, pattern_tokens(pattern), distribution)
+
+    def add_prefix(self, prefix: str, distribution: Distribution) -> None:
+        """Give the address `prefix`, and every one below it at a `/` or `.`, this distribution.
+
+        :raise ValueError: the prefix is malformed or has wildcards, or is there already.
+        """
+        parts = tokens(normalise(prefix).rstrip("/."))
+        for part in parts:
+            if not part:
+                raise ValueError(f"the prefix {prefix!r} has an empty token")
+            if any(wild in part for wild in _WILD):
+                raise ValueError(f"the prefix {prefix!r} has a wildcard; only a pattern may")
+        parts.append("#")
+        _check_length(prefix, parts)
+        self._add(prefix, parts, distribution)
+
+    def _add(self, written: str, parts: list[str], distribution: Distribution) -> None:
+        if not self._patterns.add(parts, distribution):
+            raise ValueError(f"{written!r} is there twice")
+
+    def find(self, path: str) -> Distribution:
+        """The distribution of a normalised address."""
+        return self._patterns.find(path) or self._default

@@ -1,0 +1,182 @@
+"""Who may do what: the access rules of a config, and what they come to for one client.
+
+A rule says what some users may do; none says what they may not. So their order does not matter, and what no rule allows
+is refused. Without any rule everything is allowed, and nothing here is asked.
+
+Whoever knows a temporary address may send to it, whatever the rules say: its name cannot be guessed, so they have it
+from the client it was made for, who wants an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal
+
+from txrouter.core.addresses import Patterns, is_temporary, normalise, pattern_tokens
+
+if TYPE_CHECKING:
+    from txrouter.core.router import Router
+    from txrouter.core.users import User
+
+__all__ = ["UNAUTHORIZED", "Access", "Action", "Decision", "Permit", "Rule", "Rules", "check_pattern"]
+
+UNAUTHORIZED: Final = "amqp:unauthorized-access"
+"""The condition of what is refused."""
+
+Action = Literal["send", "receive", "dynamic", "anonymous_producer"]
+"""What a rule may allow, as its keys say it."""
+
+_WORDS: Final = {
+    "send": "send to",
+    "receive": "receive from",
+    "dynamic": "have a temporary address",
+    "anonymous_producer": "be an anonymous producer",
+}
+EVERYBODY = "*"
+_USER = "${user}"
+_ENCODED = {ord(each): f"%{ord(each):02X}" for each in "%/.*#"}
+_ON_A_ROUTER = re.compile(r"_topo/0/[^/]+/(?=.)", re.DOTALL)
+_ACCESSES = 1_000
+"""Users whose rules are kept as they are looked up."""
+_REMEMBERED = 100
+"""Addresses that a connection remembers that it may send to."""
+_SHOWN = 80
+"""The most characters of a name that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One `[[access]]` of a config."""
+
+    users: tuple[str, ...]
+    """Whom it is for; `*` is everybody."""
+    listener: int | None = None
+    """By which listener they come, counted from 0; None for any."""
+    send: tuple[str, ...] = ()
+    """Patterns of the addresses they may send to."""
+    receive: tuple[str, ...] = ()
+    """Patterns of the addresses they may receive from."""
+    dynamic: bool = False
+    """Whether they may have temporary addresses."""
+    anonymous_producer: bool = False
+    """Whether they may have producers whose messages say where they go."""
+
+    def is_for(self, user: str, listener: int) -> bool:
+        """Whether it is for this user, who comes by this listener."""
+        return self.listener in (None, listener) and (EVERYBODY in self.users or user in self.users)
+
+
+def check_pattern(pattern: str) -> None:
+    """:raise ValueError: it is no pattern of an access rule."""
+    if _ON_A_ROUTER.match(normalise(pattern)):
+        raise ValueError(f"{pattern!r} is decided by what is behind the router's name: write just that")
+    for part in pattern_tokens(pattern):
+        if "${" in part and part != _USER:
+            raise ValueError(f"the pattern {pattern!r} has {part!r}: only {_USER}, a token of its own, is replaced")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether something is allowed, and why."""
+
+    allowed: bool
+    why: str
+    """The rule by its place in the config; or a sentence, where none decided."""
+
+
+_TEMPORARY = Decision(True, "it is a temporary address: who knows it may send to it")
+
+
+class Access:
+    """What one user may do who comes by one listener."""
+
+    def __init__(self, rules: Sequence[Rule], user: str, listener: int) -> None:
+        own_token = user.translate(_ENCODED)
+        self._patterns: dict[str, Patterns[Decision]] = {"send": Patterns(), "receive": Patterns()}
+        self._flags: dict[str, Decision] = {}
+        self._refused = Decision(False, "no rule allows it")
+        mine = [(number, rule) for number, rule in enumerate(rules) if rule.is_for(user, listener)]
+        if not mine:
+            self._refused = Decision(False, "no rule is for this user and listener")
+        for number, rule in mine:
+            for key, patterns in (("send", rule.send), ("receive", rule.receive)):
+                for place, pattern in enumerate(patterns):
+                    parts = [own_token if part == _USER else part for part in pattern_tokens(pattern)]
+                    self._patterns[key].add(parts, Decision(True, f"access[{number}].{key}[{place}]: {pattern}"))
+            for key, allowed in (("dynamic", rule.dynamic), ("anonymous_producer", rule.anonymous_producer)):
+                if allowed:
+                    self._flags.setdefault(key, Decision(True, f"access[{number}].{key}"))
+
+    def decide(self, action: Action, path: str = "") -> Decision:
+        """Whether it is allowed. Of several rules that allow it, the one is named whose pattern is closest.
+
+        :param path: the normalised address, where the action has one; `_topo/0/<router>/x` counts as `x`.
+        """
+        patterns = self._patterns.get(action)
+        if patterns is None:
+            return self._flags.get(action, self._refused)
+        on_a_router = _ON_A_ROUTER.match(path)
+        name = path[on_a_router.end() :] if on_a_router else path
+        if action == "send" and is_temporary(name):
+            return _TEMPORARY
+        return patterns.find(name) or self._refused
+
+
+class Rules:
+    """All access rules of a config.
+
+    :raise ValueError: a pattern is wrong.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        for rule in rules:
+            for pattern in (*rule.send, *rule.receive):
+                check_pattern(pattern)
+        self._rules = tuple(rules)
+        self._known = lru_cache(_ACCESSES)(self._access)
+
+    def _access(self, user: str, listener: int) -> Access:
+        return Access(self._rules, user, listener)
+
+    def of(self, user: str, listener: int) -> Access | None:
+        """What this user may do who comes by this listener; None if there are no rules, and that is everything."""
+        return self._known(user, listener) if self._rules else None
+
+
+class Permit:
+    """What the client of one connection may do. What is refused is reported."""
+
+    def __init__(self, router: Router, connection: str, user: User, access: Access) -> None:
+        self._router = router
+        self._connection = connection
+        self._user = user
+        self._access = access
+        self._may_send_to: set[str] = set()
+
+    def refusal(self, action: Action, path: str = "") -> str | None:
+        """Why it is refused, in words for the client; None if it is not."""
+        if action == "send" and path in self._may_send_to:
+            return None
+        decision = self._access.decide(action, path)
+        if not decision.allowed:
+            self._report(action, path, decision)
+            return f"{_shown(self._user.name)} may not {' '.join((_WORDS[action], path[:_SHOWN])).rstrip()}"
+        if action == "send":
+            if len(self._may_send_to) >= _REMEMBERED:
+                self._may_send_to.clear()
+            self._may_send_to.add(path)
+        return None
+
+    def _report(self, action: Action, path: str, decision: Decision) -> None:
+        fields: dict[str, object] = {"connection": self._connection, "host": self._user.host}
+        fields |= {"user": _shown(self._user.name), "action": action}
+        if path:
+            fields["address"] = path[:_SHOWN]
+        self._router.report("access refused", fields | {"error": decision.why})
+
+
+def _shown(user: str) -> str:
+    return repr(user if len(user) <= _SHOWN else f"{user[:_SHOWN]}…")
