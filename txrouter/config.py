@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -28,7 +29,16 @@ from pydantic_core import ErrorDetails
 
 from txrouter.config_authentication import Auth, CertificateField, Mechanisms, Passwords, mechanisms_of
 from txrouter.config_authentication import check as check_authentication
-from txrouter.config_checks import UNDECIDED, Context, PolicyName, PolicyOptions, check_endpoint, path_of, sentence
+from txrouter.config_checks import (
+    UNDECIDED,
+    Context,
+    PolicyName,
+    PolicyOptions,
+    check_endpoint,
+    path_of,
+    problem,
+    sentence,
+)
 from txrouter.config_tls import (
     Certificate,
     ClientCA,
@@ -37,13 +47,14 @@ from txrouter.config_tls import (
     PrivateKey,
     tls_settings,
 )
+from txrouter.core.access import Rule, Rules, check_pattern
 from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.core.limits import Limits
 from txrouter.interfaces import IDistributionPolicyFactory
 from txrouter.net.tls import TLSSettings, without_tls
 from txrouter.registry import Registry
 
-__all__ = ["DEFAULT_ENDPOINT", "Address", "Config", "ConfigError", "Listener", "RouterTable"]
+__all__ = ["DEFAULT_ENDPOINT", "AccessRule", "Address", "Config", "ConfigError", "Listener", "RouterTable"]
 
 DEFAULT_ENDPOINT = "tcp:5672:interface=127.0.0.1"
 """Where a router listens that is not told where."""
@@ -193,6 +204,44 @@ class Address(_Table):
             table.add_prefix(self.prefix, distribution)
 
 
+def _access_pattern(pattern: str) -> str:
+    check_pattern(pattern)
+    return pattern
+
+
+def _user(name: str) -> str:
+    if not name:
+        raise ValueError("must not be empty")
+    return name
+
+
+_AccessPatterns = Annotated[tuple[Annotated[str, AfterValidator(_access_pattern)], ...], Field(strict=False)]
+
+
+class AccessRule(_Table):
+    """`[[access]]`: what some users may do."""
+
+    users: Annotated[tuple[Annotated[str, AfterValidator(_user)], ...], Field(strict=False)]
+    """Whom it is for: names of users; `*` is everybody."""
+    listener: Annotated[int, Field(ge=0)] | None = None
+    """By which listener they come, counted from 0; any, if not said."""
+    send: _AccessPatterns = ()
+    """The addresses they may send to."""
+    receive: _AccessPatterns = ()
+    """The addresses they may receive from."""
+    dynamic: bool = False
+    """Whether they may have temporary addresses."""
+    anonymous_producer: bool = False
+    """Whether they may have producers whose messages say where they go."""
+
+    @field_validator("users")
+    @classmethod
+    def _for_somebody(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("must not be empty; `*` is everybody")
+        return value
+
+
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
 _CountOrNoLimit = Annotated[int, Field(ge=0, le=1_000_000)]
 _Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -241,6 +290,7 @@ class Config(_Table):
     router: RouterTable
     listener: tuple[Listener, ...] = Field(strict=False)
     address: tuple[Address, ...] = Field(strict=False)
+    access: tuple[AccessRule, ...] = Field(strict=False)
     limits: Annotated[Limits, BeforeValidator(_limits)]
 
     @field_validator("listener")
@@ -248,6 +298,19 @@ class Config(_Table):
     def _listens_somewhere(cls, value: tuple[Listener, ...]) -> tuple[Listener, ...]:
         if not value:
             raise ValueError("must not be empty")
+        return value
+
+    @field_validator("access")
+    @classmethod
+    def _by_listeners_that_are_there(cls, value: tuple[AccessRule, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        count = len(info.data.get("listener", ()))
+        wrong = [
+            problem((number, "listener"), f"there is no listener[{rule.listener}]; they are counted from 0")
+            for number, rule in enumerate(value)
+            if count and rule.listener is not None and rule.listener >= count
+        ]
+        if wrong:
+            raise ValidationError.from_exception_data("access", wrong)
         return value
 
     @classmethod
@@ -307,11 +370,16 @@ class Config(_Table):
             address._add_to(table)
         return table
 
+    def rules(self) -> Rules:
+        """Who may do what."""
+        return Rules([Rule(**rule.model_dump()) for rule in self.access])
+
 
 _TABLES: dict[object, type[_Table]] = {
     "router": RouterTable,
     "listener": Listener,
     "address": Address,
+    "access": AccessRule,
     "limits": _LimitsTable,
 }
 
@@ -338,7 +406,7 @@ class _CommandLine:
     """A config's tables with what the command line adds to them, and who is to blame for which."""
 
     def __init__(self, data: Mapping[str, object], listen: Sequence[str], distribution: Sequence[str]) -> None:
-        self.data: dict[str, object] = {"router": {}, "address": [], "limits": {}, **data}
+        self.data: dict[str, object] = {"router": {}, "address": [], "access": [], "limits": {}, **data}
         self.problems: list[str] = []
         self._options: dict[tuple[object, ...], str] = {}
         for endpoint in listen:

@@ -51,13 +51,15 @@ class RouterService(Service):
             seed=int.from_bytes(os.urandom(8), "big"),
             report=Reporter(reactor.seconds),
         )
+        self._rules = config.rules()
         self._threads = Threads(reactor)
         self._pacemaker = Pacemaker(self.router, reactor, self._beat)
         self._listeners = [self._listener(number, each) for number, each in enumerate(config.listener)]
 
     def _listener(self, number: int, settings: Listener) -> ListenerService:
         turn = self._pacemaker.turn
-        factory = RouterFactory(self.router, turn, f"listener{number}", self._door(settings))
+        access = partial(self._rules.of, listener=number)
+        factory = RouterFactory(self.router, turn, f"listener{number}", self._door(settings), access)
         return ListenerService(self._reactor, settings.transport, factory, settings.tls)
 
     def _door(self, settings: Listener) -> Door:

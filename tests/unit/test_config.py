@@ -17,7 +17,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from zope.interface import implementer
 
-from txrouter.config import Address, Config, ConfigError, Listener, RouterTable
+from txrouter.config import AccessRule, Address, Config, ConfigError, Listener, RouterTable
 from txrouter.core.addresses import normalise
 from txrouter.core.limits import Limits
 from txrouter.interfaces import IConsumer, IDelivery, IDistributionPolicy, IDistributionPolicyFactory
@@ -380,7 +380,12 @@ def documented_keys() -> dict[str, str]:
 
 def test_the_documentation_has_every_key_and_its_default(registry: Registry) -> None:
     documented = documented_keys()
-    tables: dict[str, type[BaseModel]] = {"router": RouterTable, "listener[]": Listener, "address[]": Address}
+    tables: dict[str, type[BaseModel]] = {
+        "router": RouterTable,
+        "listener[]": Listener,
+        "address[]": Address,
+        "access[]": AccessRule,
+    }
     keys = {f"{table}.{key}" for table, model in tables.items() for key in model.model_fields}
     limits = {f"limits.{key}": value for key, value in dataclasses.asdict(Limits()).items()}
     assert set(documented) == keys | set(limits)

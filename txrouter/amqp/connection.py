@@ -48,7 +48,7 @@ from txrouter.core.users import NOBODY, User
 
 if TYPE_CHECKING:
     from txrouter.amqp.turn import Turn
-    from txrouter.core.limits import Limits
+    from txrouter.core.access import Permit
     from txrouter.core.router import Router
 
 __all__ = ["Connection", "Wire"]
@@ -76,13 +76,17 @@ class Connection:
     It is used by its transport's protocol (`receive`, `unblock`, `beat`, `lose`) and by its own links.
     """
 
-    def __init__(self, router: Router, turn: Turn, wire: Wire, name: str, user: User = NOBODY) -> None:
+    def __init__(
+        self, router: Router, turn: Turn, wire: Wire, name: str, user: User = NOBODY, permit: Permit | None = None
+    ) -> None:
         self.router = router
         self.turn = turn
-        self.limits: Limits = router.limits
+        self.limits = limits = router.limits
         self.name = name
         self.user = user
         """Who is at the other end."""
+        self.permit = permit
+        """What it may do; None for everything."""
         self.container = ""
         self.dirty = False
         self.lost = False
@@ -99,7 +103,6 @@ class Connection:
         """How many frames had been written when a begin or an attach was answered last; None if the answer has gone."""
         self._wire = wire
         self._congested: list[OutgoingLink] = []
-        limits = self.limits
         self.pn_transport, self.pn_connection, self._collector = engine.new_connection(
             router.id, limits.max_frame_size, limits.max_sessions, limits.idle_timeout
         )

@@ -6,7 +6,6 @@ proton checks little of the order things come in, and bounds none of their numbe
 from __future__ import annotations
 
 import math
-import re
 import secrets
 import string
 from collections import Counter
@@ -17,7 +16,8 @@ from txrouter import __version__
 from txrouter.amqp import engine, termini
 from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.outgoing import OutgoingLink
-from txrouter.core.addresses import normalise
+from txrouter.core.access import UNAUTHORIZED, Action
+from txrouter.core.addresses import TEMPORARY_LENGTH, is_temporary, normalise
 from txrouter.core.router import Unavailable
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ __all__ = ["Lifecycle"]
 SHORTEST_IDLE_TIMEOUT = 1_000
 """Milliseconds; a peer that wants to hear from us more often would have us do nothing else."""
 _ALPHABET = string.ascii_letters + string.digits
-_NAME = 15
-_TEMPORARY = re.compile(rf"temp\.[A-Za-z0-9]{{{_NAME}}}")
 
 
 class Refusal(Exception):
@@ -206,6 +204,8 @@ class Lifecycle:
         link = IncomingLink(id, self._connection, engine.remote_link_properties(pointer), pointer)
         link.may_presettle = mode != engine.SENDS_UNSETTLED
         engine.link_set_max_message_size(pointer, self._connection.limits.max_message_size)
+        if not name:
+            link.permit = self._connection.permit
         self._connection.router.attach_producer(link, name or None)
         link.clear_head()
         return link
@@ -222,25 +222,38 @@ class Lifecycle:
         if router.stopping:
             raise Refusal("amqp:connection:forced", "the router is being stopped")
         if dynamic:
-            return "temp." + "".join(secrets.choice(_ALPHABET) for _ in range(_NAME)), True
+            self._check_access("dynamic")
+            return "temp." + "".join(secrets.choice(_ALPHABET) for _ in range(TEMPORARY_LENGTH)), True
         if not address:
             if sends:
                 raise Refusal("amqp:invalid-field", "a source without an address, and not dynamic")
+            self._check_access("anonymous_producer")
             return "", False
         try:
             path = normalise(address)
             name = router.resolve(path)
         except ValueError as error:
             raise Refusal("amqp:invalid-field", str(error)) from None
+        if not name:
+            raise Refusal("amqp:invalid-field", f"{path[:80]!r} names no address")
+        self._check_access("receive" if sends else "send", path)
         if name == "$management" or name.startswith("$management/"):
             raise Refusal("amqp:not-found", f"{name[:80]} is reserved")
-        if name != path and _TEMPORARY.fullmatch(name) and name not in router.temporary:
+        if name != path and is_temporary(name) and name not in router.temporary:
             raise Refusal("amqp:not-found", _gone(name))
         if sends and name.startswith("_topo/"):
             raise Refusal(
                 "amqp:not-found", f"{name[:80]} is an address of another router: consumers attach to it there"
             )
         return name, False
+
+    def _check_access(self, action: Action, path: str = "") -> None:
+        """:raise Refusal: the user may not do this."""
+        permit = self._connection.permit
+        refusal = permit.refusal(action, path) if permit is not None else None
+        if refusal is not None:
+            self._connection.router.counters["unauthorized_links"] += 1
+            raise Refusal(UNAUTHORIZED, refusal)
 
     def _capacity(self, properties: Mapping[str, object]) -> float:
         capacity = properties.get("capacity", 1.0)

@@ -16,6 +16,7 @@ from txrouter.core.users import NOBODY, User
 from txrouter.interfaces import ICapacityWatcher, IConsumer, ICreditWatcher, IProducer, ISendWatcher, ISettlementWatcher
 
 if TYPE_CHECKING:
+    from txrouter.core.access import Permit
     from txrouter.core.deliveries import Delivery
     from txrouter.core.multicast import Multicast
 
@@ -33,6 +34,7 @@ class Producer:
         "held",
         "hungry",
         "id",
+        "permit",
         "properties",
         "target",
         "throttled",
@@ -44,6 +46,8 @@ class Producer:
         self.container = container
         self.properties = properties
         self.target: Address | None = None
+        self.permit: Permit | None = None
+        """Where an anonymous one may send to; None for anywhere."""
         self.credit = 0
         """What it was granted and has not used up by a delivery that has left the router."""
         self.held = 0

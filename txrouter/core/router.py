@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from txrouter.core import credit as flow
+from txrouter.core.access import UNAUTHORIZED
 from txrouter.core.addresses import AddressTable, normalise
 from txrouter.core.deliveries import Delivery, Malformed
 from txrouter.core.feeding import Feeding
@@ -236,11 +237,18 @@ class Router:
         """A message of an anonymous producer arrived: its `to` says where it goes. Otherwise as `route`."""
         try:
             to = delivery.field("to")
-            name = self.resolve(normalise(to)) if isinstance(to, str) else ""
+            path = normalise(to) if isinstance(to, str) else ""
         except Malformed as error:
             return self.holding.refuse(delivery, error)
         except ValueError:
-            name = ""
+            path = ""
+        permit = delivery.producer.permit if delivery.producer is not None else None
+        if permit is not None and path:
+            refusal = permit.refusal("send", path)
+            if refusal is not None:
+                self.counters["unauthorized_messages"] += 1
+                return self.holding.turn_away(delivery, rejected(UNAUTHORIZED, refusal))
+        name = self.resolve(path)
         address = self.addresses.get(name)
         if address is None or not address.consumers:
             return self.holding.turn_away(delivery, self._why_not(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL.SSL import Error as TLSError
@@ -12,12 +13,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txrouter.amqp.connection import Connection
+from txrouter.core.access import Permit
 from txrouter.net.authentication import Door, Entry
 from txrouter.net.tls import why_refused
 
 if TYPE_CHECKING:
     from txrouter.amqp.sasl import Negotiation
     from txrouter.amqp.turn import Turn
+    from txrouter.core.access import Access
     from txrouter.core.router import Router
     from txrouter.core.users import User
 
@@ -77,7 +80,7 @@ class RouterProtocol(Protocol):
         """As `txrouter.net.authentication.Client` says."""
         self._entry = None
         factory = self._factory
-        self.connection = Connection(factory.router, factory.turn, self, self.name, user)
+        self.connection = Connection(factory.router, factory.turn, self, self.name, user, factory.permit(self, user))
         self.connection.blocked = self._full
         # from here on a call less for every read
         self.dataReceived = self.connection.receive  # type: ignore[method-assign]
@@ -180,15 +183,26 @@ class _Refused(Protocol):
 
 
 class RouterFactory(Factory):
-    """The connections of one listener."""
+    """The connections of one listener.
+
+    :param access: what a user may do who comes by it; None for everything.
+    """
 
     noisy = False
 
-    def __init__(self, router: Router, turn: Turn, name: str, door: Door | None = None) -> None:
+    def __init__(
+        self,
+        router: Router,
+        turn: Turn,
+        name: str,
+        door: Door | None = None,
+        access: Callable[[str], Access | None] = lambda _user: None,
+    ) -> None:
         self.router = router
         self.turn = turn
         self.name = name
         self.door = door or Door()
+        self._access = access
         self.protocols: dict[RouterProtocol, None] = {}
         self.lost = 0
         """How many connections are gone."""
@@ -201,6 +215,11 @@ class RouterFactory(Factory):
             return _Refused()
         self._count += 1
         return RouterProtocol(self, f"{self.name}/{self._count}")
+
+    def permit(self, protocol: RouterProtocol, user: User) -> Permit | None:
+        """What the client of a connection may do; None for everything."""
+        access = self._access(user.name)
+        return Permit(self.router, protocol.name, user, access) if access is not None else None
 
     def joined(self, protocol: RouterProtocol) -> None:
         """A connection is there."""
