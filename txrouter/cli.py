@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_run(commands.add_parser("run", help="run a router"))
     _add_check(commands.add_parser("check", help="check a config"))
+    _add_can(commands.add_parser("can", help="say whether a user may send to or receive from an address"))
     _add_passwd(commands.add_parser("passwd", help="give a user a password"))
     _add_policies(commands.add_parser("policies", help="list the distribution policies"))
     _add_send(commands.add_parser("send", help="send messages, and say what became of them"))
@@ -186,11 +187,18 @@ def _summary(config: Config) -> list[tuple[str, ...]]:
         *(("listens on", _listener(listener)) for listener in config.listener),
         *((_addresses(address), _policy(address.distribution, address.options)) for address in config.address),
         ("other addresses", _policy(router.default_distribution, router.default_options)),
+        ("access", _access(len(config.access))),
     ]
 
 
 def _listener(listener: Listener) -> str:
     return f"{listener.endpoint}{' with TLS' if listener.tls else ''}, by {', '.join(listener.offered)}"
+
+
+def _access(rules: int) -> str:
+    if not rules:
+        return "everybody may do everything"
+    return "what 1 rule allows" if rules == 1 else f"what {rules} rules allow"
 
 
 def _addresses(address: Address) -> str:
@@ -202,6 +210,35 @@ def _policy(name: str, options: Any) -> str:
 
     values = [f"{field.name} = {json.dumps(getattr(options, field.name), default=str)}" for field in fields(options)]
     return f"{name} ({', '.join(values)})" if values else name
+
+
+# ---- can -----------------------------------------------------------------------------------------------------------
+
+
+def _add_can(can: argparse.ArgumentParser) -> None:
+    can.description = (
+        "Say whether a user may send to or receive from an address by the access rules of a config, and which rule it "
+        "is that decides. Nothing is started."
+    )
+    can.epilog = "It exits with 0 for yes, with 1 for no, and with 2 if there is no answer."
+    can.add_argument("user", metavar="USER", help="the user's name; `anonymous` for whoever does not say one")
+    can.add_argument("action", metavar="send|receive", choices=["send", "receive"], help="what the user wants to do")
+    can.add_argument("address", metavar="ADDRESS", help="the address")
+    can.add_argument("-c", "--config", metavar="FILE", help="the TOML file with the rules")
+    can.add_argument(
+        "--listener",
+        metavar="N",
+        type=int,
+        default=0,
+        help="the listener the user comes by, counted from 0; the first, if not said",
+    )
+    can.set_defaults(command=_can)
+
+
+def _can(options: argparse.Namespace) -> int:
+    from txrouter.can import run
+
+    return run(options)
 
 
 # ---- passwd --------------------------------------------------------------------------------------------------------
