@@ -256,6 +256,8 @@ class _LimitsTable(_Table):
     max_message_size: Annotated[int, Field(ge=0, le=1 << 62)] = _DEFAULTS.max_message_size
     max_held_size: Annotated[int, Field(ge=1, le=1 << 32)] = _DEFAULTS.max_held_size
     max_connections: _CountOrNoLimit = _DEFAULTS.max_connections
+    max_connections_per_user: _CountOrNoLimit = _DEFAULTS.max_connections_per_user
+    max_connections_per_host: _CountOrNoLimit = _DEFAULTS.max_connections_per_host
     max_sessions: Annotated[int, Field(ge=1, le=32_768)] = _DEFAULTS.max_sessions
     max_links: Annotated[int, Field(ge=1, le=65_536)] = _DEFAULTS.max_links
     max_frame_size: Annotated[int, Field(ge=512, le=1 << 20)] = _DEFAULTS.max_frame_size

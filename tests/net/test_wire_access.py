@@ -1,4 +1,4 @@
-"""What the access rules refuse, as clients see it; and that nothing else is."""
+"""What access rules and limits of connections refuse, as clients see it; and that nothing else is."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import proton
 import pytest
 from pytest_twisted import ensureDeferred
+from twisted.internet.endpoints import clientFromString
 
 from tests.net.clients import DYNAMIC, Client
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, RELEASED, Link
 from tests.net.routers import LOOPBACK, RunningRouter, quiet
-from tests.net.waiting import wait_until
+from tests.net.waiting import reactor, wait_until
 from txrouter.net.passwords import Secret, store
 
 UNAUTHORIZED = "amqp:unauthorized-access"
@@ -196,3 +197,64 @@ async def test_a_producer_that_is_refused_all_its_messages_does_not_run_out_of_c
     for _ in range(20):
         await producer.credited()
         assert (await producer.send(proton.Message("hello", address="y")).over()).name == "rejected"
+
+
+# -- limits of connections ---------------------------------------------------------------------------------------------
+
+
+async def closed_for(client: Client) -> tuple[str, str]:
+    """What a connection is closed for, once it is."""
+    await wait_until(lambda: client.closed)
+    assert client.error is not None
+    return client.error.name, str(client.error.description)
+
+
+@ensureDeferred
+async def test_a_user_has_so_many_connections_at_all_listeners_together(start: Start, passwords: Path) -> None:
+    listener = {"endpoint": LOOPBACK, "passwords": str(passwords), "plain_without_tls": True}
+    router = await start(listener=[listener] * 2, limits={"max_connections_per_user": 2})
+    first = await router.client(login=("alice", "pencil"))
+    ports: list[Any] = await router.service.when_listening()
+    router.port = ports[1].getHost().port
+    await router.client(login=("alice", "pencil"))
+    third = await router.client(login=("alice", "pencil"))
+    assert await closed_for(third) == ("amqp:resource-limit-exceeded", "more than 2 connections of one user")
+    assert (await router.client(login=("bob", "pencil"))).open
+    assert router.core.counters["refused_connections"] == 1
+    about = {"connection": "listener1/2", "host": "127.0.0.1", "user": "'alice'"}
+    assert router.reports == [
+        ("connection refused", {**about, "error": "more than 2 connections of one user"}),
+    ]
+    await third.gone()
+    first.abort()
+    await wait_until(lambda: len(router.connections) == 2)
+    fourth = await router.client(login=("alice", "pencil"))
+    await fourth.sync()
+    assert fourth.open
+
+
+@ensureDeferred
+async def test_a_host_has_so_many_connections(start: Start, passwords: Path) -> None:
+    limits = {"max_connections_per_host": 1, "max_connections_per_user": 1}
+    listener = {"endpoint": LOOPBACK, "passwords": str(passwords), "plain_without_tls": True}
+    router = await start(listener=[listener], limits=limits)
+    first = await router.client(login=("alice", "pencil"))
+    second = await router.client(login=("bob", "pencil"))
+    assert await closed_for(second) == ("amqp:resource-limit-exceeded", "more than 1 connections of one host")
+    first.abort()
+    await second.gone()
+    await wait_until(lambda: not router.connections)
+    third = await router.client(login=("bob", "pencil"))
+    await third.sync()
+    assert third.open
+
+
+@ensureDeferred
+async def test_clients_at_a_unix_socket_have_no_host(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    router = await start(listener=[{"endpoint": f"unix:{path}"}], limits={"max_connections_per_host": 1})
+    for _ in range(2):
+        client = await router.dial(Client("local"), clientFromString(reactor, f"unix:{path}"))
+        await client.opened()
+        await client.sync()
+        assert client.open

@@ -433,7 +433,7 @@ class Connection:
         if self.lost:
             return
         self.lost = self.deaf = True
-        self._lifecycle.detach_all()
+        self._lifecycle.leave()
         for waiting in self.waiters:
             self.turn.resume(waiting)
         self.waiters.clear()

@@ -16,9 +16,10 @@ from txrouter import __version__
 from txrouter.amqp import engine, termini
 from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.outgoing import OutgoingLink
-from txrouter.core.access import UNAUTHORIZED, Action
+from txrouter.core.access import UNAUTHORIZED, Action, shown
 from txrouter.core.addresses import TEMPORARY_LENGTH, is_temporary, normalise
 from txrouter.core.router import Unavailable
+from txrouter.core.users import Headcount
 
 if TYPE_CHECKING:
     from txrouter.amqp.connection import Connection
@@ -58,6 +59,8 @@ class Lifecycle:
         """The live sessions, and how many links each has, refused ones included until the peer has let go of them."""
         self._parted = Parted(0)
         self._count = 0
+        self._counted: list[tuple[Headcount, str]] = []
+        """Where this connection is counted, and as whose."""
         self._made: dict[IncomingLink | OutgoingLink, str] = {}
         """The temporary addresses, by the links that they were made for."""
 
@@ -97,6 +100,30 @@ class Lifecycle:
             connection.close("amqp:not-allowed", f"an idle-time-out of {idle_timeout} ms; at least 1000 are needed")
         elif connection.router.stopping:
             connection.close("amqp:connection:forced", "the router is being stopped")
+        else:
+            self._enter()
+
+    def _enter(self) -> None:
+        """Count the connection as its user's, and its host's; or close it, if there are too many."""
+        connection, user = self._connection, self._connection.user
+        router = connection.router
+        for what, headcount, name in (("user", router.users, user.name), ("host", router.hosts, user.host)):
+            if not name:
+                continue
+            if not headcount.enter(name):
+                router.counters["refused_connections"] += 1
+                error = f"more than {headcount.most} connections of one {what}"
+                who = {"connection": connection.name, "host": user.host, "user": shown(user.name)}
+                router.report("connection refused", {**who, "error": error})
+                connection.close("amqp:resource-limit-exceeded", error)
+                self._uncount()
+                return
+            self._counted.append((headcount, name))
+
+    def _uncount(self) -> None:
+        for headcount, name in self._counted:
+            headcount.leave(name)
+        self._counted.clear()
 
     def _answer_open(self) -> None:
         self.opened = True
@@ -312,6 +339,11 @@ class Lifecycle:
         for consumer in list(address.consumers) if address is not None else ():
             assert isinstance(consumer, OutgoingLink)
             consumer.connection.refuse_link(consumer, "amqp:resource-deleted", _gone(name))
+
+    def leave(self) -> None:
+        """The connection is lost."""
+        self._uncount()
+        self.detach_all()
 
     def detach_all(self) -> None:
         """Take every link out of the router."""

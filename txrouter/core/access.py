@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from txrouter.core.router import Router
     from txrouter.core.users import User
 
-__all__ = ["UNAUTHORIZED", "Access", "Action", "Decision", "Permit", "Rule", "Rules", "check_pattern"]
+__all__ = ["UNAUTHORIZED", "Access", "Action", "Decision", "Permit", "Rule", "Rules", "check_pattern", "shown"]
 
 UNAUTHORIZED: Final = "amqp:unauthorized-access"
 """The condition of what is refused."""
@@ -163,7 +163,7 @@ class Permit:
         decision = self._access.decide(action, path)
         if not decision.allowed:
             self._report(action, path, decision)
-            return f"{_shown(self._user.name)} may not {' '.join((_WORDS[action], path[:_SHOWN])).rstrip()}"
+            return f"{shown(self._user.name)} may not {' '.join((_WORDS[action], path[:_SHOWN])).rstrip()}"
         if action == "send":
             if len(self._may_send_to) >= _REMEMBERED:
                 self._may_send_to.clear()
@@ -172,11 +172,12 @@ class Permit:
 
     def _report(self, action: Action, path: str, decision: Decision) -> None:
         fields: dict[str, object] = {"connection": self._connection, "host": self._user.host}
-        fields |= {"user": _shown(self._user.name), "action": action}
+        fields |= {"user": shown(self._user.name), "action": action}
         if path:
             fields["address"] = path[:_SHOWN]
         self._router.report("access refused", fields | {"error": decision.why})
 
 
-def _shown(user: str) -> str:
+def shown(user: str) -> str:
+    """The name of a user, who may be anybody, for people."""
     return repr(user if len(user) <= _SHOWN else f"{user[:_SHOWN]}…")

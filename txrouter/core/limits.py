@@ -26,6 +26,10 @@ class Limits:
     # connections
     max_connections: int = 0
     """The most connections a listener has at a time; 0 for no limit but the process's."""
+    max_connections_per_user: int = 0
+    """The most connections of one user at a time, at all listeners; 0 for no limit."""
+    max_connections_per_host: int = 0
+    """The most connections from one host at a time, at all listeners; 0 for no limit."""
     max_sessions: int = 256
     """The most sessions of one connection."""
     max_links: int = 256

@@ -31,6 +31,7 @@ from txrouter.core.limits import Limits
 from txrouter.core.links import Address, Consumer, Producer
 from txrouter.core.multicast import Multicast
 from txrouter.core.outcomes import LOST, RELEASED, SETTLED, Outcome, rejected
+from txrouter.core.users import Headcount
 from txrouter.interfaces import IMulticast, IUnavailable
 
 __all__ = ["PolicyError", "Report", "Router", "Unavailable"]
@@ -78,6 +79,9 @@ class Router:
         """The names of addresses that were made for one link each, and are gone when it is."""
         self.counters: Counter[str] = Counter()
         """How often each thing happened that is not the plain way of a message or a link."""
+        self.users = Headcount(self.limits.max_connections_per_user)
+        self.hosts = Headcount(self.limits.max_connections_per_host)
+        """Whose the open connections are, and where they come from."""
         self.holding = Holding(self)
         self.feeding = Feeding(self)
         self._here = f"_topo/0/{id}/"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
-__all__ = ["NOBODY", "User"]
+__all__ = ["NOBODY", "Headcount", "User"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +22,30 @@ class User:
 
 NOBODY = User("anonymous")
 """Somebody of whom nothing is known."""
+
+
+class Headcount:
+    """How many connections each has, of those who may have only so many.
+
+    :param most: how many; 0 for no limit, and then nobody is counted.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, name: str) -> bool:
+        """Count a connection more. Returns False, and does not, if that would be too many."""
+        if not self.most:
+            return True
+        if self._counts[name] >= self.most:
+            return False
+        self._counts[name] += 1
+        return True
+
+    def leave(self, name: str) -> None:
+        """Count one less that was counted."""
+        if self.most:
+            self._counts[name] -= 1
+            if not self._counts[name]:
+                del self._counts[name]
