@@ -255,6 +255,7 @@ class _LimitsTable(_Table):
     max_unsettled: _Count = _DEFAULTS.max_unsettled
     max_message_size: Annotated[int, Field(ge=0, le=1 << 62)] = _DEFAULTS.max_message_size
     max_held_size: Annotated[int, Field(ge=1, le=1 << 32)] = _DEFAULTS.max_held_size
+    max_memory: Annotated[int, Field(ge=0, le=1 << 62)] = _DEFAULTS.max_memory
     max_connections: _CountOrNoLimit = _DEFAULTS.max_connections
     max_connections_per_user: _CountOrNoLimit = _DEFAULTS.max_connections_per_user
     max_connections_per_host: _CountOrNoLimit = _DEFAULTS.max_connections_per_host
@@ -262,6 +263,7 @@ class _LimitsTable(_Table):
     max_links: Annotated[int, Field(ge=1, le=65_536)] = _DEFAULTS.max_links
     max_frame_size: Annotated[int, Field(ge=512, le=1 << 20)] = _DEFAULTS.max_frame_size
     session_window: Annotated[int, Field(ge=1024, le=1 << 30)] = _DEFAULTS.session_window
+    connection_window: Annotated[int, Field(ge=1024, le=1 << 40)] = _DEFAULTS.connection_window
     handshake_timeout: _Seconds = _DEFAULTS.handshake_timeout
     idle_timeout: Annotated[float, Field(ge=0, le=86_400)] = _DEFAULTS.idle_timeout
     write_timeout: _Seconds = _DEFAULTS.write_timeout

@@ -19,8 +19,9 @@ from txrouter.config import Config, Listener
 from txrouter.core.router import Router
 from txrouter.net.authentication import Door
 from txrouter.net.checkers import PasswordChecker, Threads
+from txrouter.net.memory import Watch
 from txrouter.net.passwords import PasswordFile
-from txrouter.net.protocol import RouterFactory
+from txrouter.net.protocol import RouterFactory, RouterProtocol
 from txrouter.net.reports import Reporter
 from txrouter.net.services import ListenerService
 from txrouter.net.turns import Pacemaker
@@ -54,6 +55,7 @@ class RouterService(Service):
         self._rules = config.rules()
         self._threads = Threads(reactor)
         self._pacemaker = Pacemaker(self.router, reactor, self._beat)
+        self._memory = Watch(self.router, self._pacemaker.later, self._connections)
         self._listeners = [self._listener(number, each) for number, each in enumerate(config.listener)]
 
     def _listener(self, number: int, settings: Listener) -> ListenerService:
@@ -87,6 +89,7 @@ class RouterService(Service):
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         self._pacemaker.start()
+        self._memory.start()
         for listener in self._listeners:
             listener.startService()
         self.when_listening().addCallbacks(self._ready, self._cannot_listen)
@@ -120,10 +123,11 @@ class RouterService(Service):
         for protocol in self._connections():
             protocol.abort()
         yield self._wait_until(lambda: not self._connections(), _CLOSE_WITHIN)
+        self._memory.stop()
         self._pacemaker.stop()
         _log.info("stopped: router {id}", id=self.router.id)
 
-    def _connections(self) -> list[Any]:
+    def _connections(self) -> list[RouterProtocol]:
         return [protocol for listener in self._listeners for protocol in listener.factory.protocols]
 
     @inlineCallbacks

@@ -528,14 +528,15 @@ _say(
 
 # -- transfers ---------------------------------------------------------------------------------------------------------
 
-_say("a tag of 33 bytes", SENDS, transfer(0, tag=bytes(33)))
-_say("a tag of 3,000 bytes", SENDS, transfer(0, tag=bytes(3000)))
+_say("a tag of 33 bytes", SENDS, transfer(0, tag=bytes(33)), ends="amqp:invalid-field")
+_say("a tag of 3,000 bytes", SENDS, transfer(0, tag=bytes(3000)), ends="amqp:invalid-field")
 _say("an empty tag", SENDS, transfer(0, tag=b""))
 _say("the same tag again and again", SENDS, b"".join(transfer(number, tag=b"x") for number in range(3)))
 _say(
     "tags of 30,000 bytes that are taken",
     OPENED + attach(SENDER, "taken"),
     b"".join(transfer(number, tag=bytes(30_000)) for number in range(9)),
+    ends="amqp:invalid-field",
 )
 _say(
     "more than the credit there is",

@@ -24,7 +24,14 @@ class Process:
 
     def resident(self) -> int:
         """Bytes of memory that it has from the kernel."""
-        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self._process.pid}/status").read_text())
+        return self._status("VmRSS")
+
+    def peak(self) -> int:
+        """The most bytes of memory that it has had."""
+        return self._status("VmHWM")
+
+    def _status(self, name: str) -> int:
+        found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{self._process.pid}/status").read_text())
         assert found
         return int(found[1]) << 10
 
@@ -41,10 +48,13 @@ class RouterProcess(Process):
     """A router that was started as users do it.
 
     :param listen: an endpoint on 127.0.0.1.
+    :param config: a file with more of its config.
     """
 
-    def __init__(self, listen: str = "tcp:0:interface=127.0.0.1") -> None:
+    def __init__(self, listen: str = "tcp:0:interface=127.0.0.1", config: Path | None = None) -> None:
         command = [sys.executable, "-m", "txrouter", "run", "--listen", listen]
+        if config is not None:
+            command += ["--config", str(config)]
         super().__init__(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
         assert self._process.stdout is not None
         lines = (re.search(r"accepts on 127\.0\.0\.1:(\d+)", line) for line in self._process.stdout)

@@ -36,7 +36,7 @@ from tests.net.links import ACCEPTED, LOST
 from tests.net.neighbourhood import Neighbours
 from tests.net.routers import RunningRouter
 from tests.net.waiting import wait_until
-from txrouter.amqp import connection
+from txrouter.amqp import deadlines
 
 
 @pytest_twisted.async_yield_fixture
@@ -196,7 +196,7 @@ QUESTIONS = {
 async def test_who_asks_on_and_on_and_never_reads_the_answers_is_cut(
     neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.1)
+    monkeypatch.setattr(deadlines, "CLOSE_TIMEOUT", 0.1)
     raw = await (await neighbours.stranger()).greeted()
     raw.stop_reading()
     # or the kernel would have taken in megabytes first

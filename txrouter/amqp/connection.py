@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from txrouter.amqp import engine
+from txrouter.amqp.deadlines import Deadlines
 from txrouter.amqp.deliveries import IncomingDelivery
 from txrouter.amqp.engine import (
     LINK_FLOW,
+    LONGEST_TAG,
     OUTPUT,
     OUTPUT_BUFFER,
     OUTPUT_VIEW,
@@ -23,6 +25,7 @@ from txrouter.amqp.engine import (
     delivery_partial,
     delivery_remote_state,
     delivery_settled,
+    delivery_tag,
     event_delivery,
     event_link,
     event_type,
@@ -39,7 +42,6 @@ from txrouter.amqp.engine import (
 )
 from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.lifecycle import Lifecycle
-from txrouter.amqp.multicast import give_up_on_slow
 from txrouter.amqp.outcomes import heard
 from txrouter.amqp.outgoing import OutgoingLink
 from txrouter.amqp.sizes import OUTGOING_HIGH
@@ -93,6 +95,8 @@ class Connection:
         self.deaf = False
         """What comes is not wanted any more: it is lost, or was closed with an error."""
         self.blocked = False
+        self.heard = False
+        """Something came since it was last looked whether what came may stay."""
         self.writes = 0
         """How often all that there was to write has been written."""
         self.streamed = 0
@@ -107,13 +111,10 @@ class Connection:
             router.id, limits.max_frame_size, limits.max_sessions, limits.idle_timeout
         )
         self.links: dict[Any, IncomingLink | OutgoingLink] = {}
-        self._lifecycle = Lifecycle(self)
+        self.lifecycle = Lifecycle(self)
         self._last_incoming: IncomingLink | None = None
         self._last_unsettled: dict[Any, Any] = {}
-        self._tick_at = 0.0
-        self._blocked_since = 0.0
-        self._started = turn.clock()
-        self._closing_since: float | None = None
+        self.deadlines = Deadlines(self, turn.clock())
 
     # -- bytes in ----------------------------------------------------------------------------------
 
@@ -129,6 +130,7 @@ class Connection:
             self._broken(error)
 
     def _push(self, data: bytes) -> None:
+        self.heard = True
         size = len(data)
         transport = self.pn_transport
         taken = transport_push(transport, data, size)
@@ -153,6 +155,7 @@ class Connection:
         links = self.links
         incoming = self._last_incoming
         unsettled = self._last_unsettled
+        unchecked = True
         while event := collector_peek(collector):
             pointer = event_delivery(event)
             if not pointer:
@@ -160,7 +163,7 @@ class Connection:
                 if kind == LINK_FLOW:
                     self._flow(links.get(event_link(event)))
                 elif kind != TRANSPORT:
-                    self._lifecycle.serve(kind, event)
+                    self.lifecycle.serve(kind, event)
                     incoming = self._last_incoming
                     unsettled = self._last_unsettled
                     if self.lost:
@@ -194,7 +197,16 @@ class Connection:
                     router.settle(delivery, ACCEPTED if state == STATE_ACCEPTED else heard(pointer, state))
                 else:
                     delivery.consumer.updated(delivery, pointer)
-            elif incoming.plain and not delivery_partial(pointer):  # type: ignore[union-attr]
+                collector_pop(collector)
+                continue
+            if unchecked:
+                # the first of a read: one that comes alone is found at once, and a flood is not slowed down
+                unchecked = False
+                if delivery_tag(pointer).size > LONGEST_TAG:
+                    self._refuse_tag()
+                    collector_pop(collector)
+                    continue
+            if incoming.plain and not delivery_partial(pointer):  # type: ignore[union-attr]
                 # a whole message, and the link's next one
                 presettled = incoming.may_presettle and delivery_settled(pointer)  # type: ignore[union-attr]
                 arrived = IncomingDelivery(incoming, incoming.target, presettled, router.now, pointer)  # type: ignore
@@ -273,7 +285,7 @@ class Connection:
         it in the range that the peer named, and will not write a word any more."""
         if engine.transport_frames_output(self.pn_transport) == self.owed:
             self.failed("amqp:not-allowed: more links than it says it can have")
-            self._wire.abort()
+            self.abort()
         self.owed = None
 
     def _skip_written(self) -> None:
@@ -291,7 +303,7 @@ class Connection:
 
     def _block(self) -> None:
         self.blocked = True
-        self._blocked_since = self.router.now
+        self.deadlines.blocked_since = self.router.now
         self._refresh_consumers()
 
     def unblock(self) -> None:
@@ -337,41 +349,29 @@ class Connection:
 
     # -- time --------------------------------------------------------------------------------------
 
-    def beat(self, now: float) -> None:
-        """Called several times a second: idle time-outs both ways, the handshake's and a stalled reader's."""
-        if self.lost:
-            return
-        limits = self.limits
-        if self._closing_since is not None:
-            if now - self._closing_since > CLOSE_TIMEOUT:
-                self._wire.abort()
-            return
-        if self._lifecycle.opened:
-            if self.blocked and now - self._blocked_since > limits.write_timeout:
-                self.router.counters["stalled"] += 1
-                self._wire.abort()
-                return
-        elif now - self._started > limits.handshake_timeout:
-            self.router.counters["handshake_timeouts"] += 1
-            self._wire.abort()
-            return
-        for link in list(self.waiters):
-            give_up_on_slow(link, now)
-        if now >= self._tick_at:
-            self.tick(now)
-
-    def tick(self, now: float) -> None:
-        """Let proton see to its idle time-outs."""
+    def tick(self, now: float) -> float:
+        """Let proton see to its idle time-outs. Returns when it wants to again; 0 for never."""
         due = transport_tick(self.pn_transport, int(now * 1000) + 1)
-        self._tick_at = due / 1000 if due else now + 3600.0
         self._serve_events()
         self.mark()
+        return float(due) / 1000
+
+    def check_tags(self, since: float) -> None:
+        """See that what has come since, and is not settled, has no tag that is too long. Most is settled by then; and
+        what is, takes no memory."""
+        for link in self.links.values():
+            if link.__class__ is IncomingLink and link.unsettled and link.has_long_tag(since):
+                self._refuse_tag()
+                return
+
+    def _refuse_tag(self) -> None:
+        self.close("amqp:invalid-field", f"a delivery tag of more than {LONGEST_TAG} bytes")
 
     # -- endings -----------------------------------------------------------------------------------
 
     def close(self, condition: str = "", description: str = "") -> None:
         """Close in order, with an error if one is named. The transport is lost when the peer has closed too."""
-        if self.lost or self._closing_since is not None:
+        if self.lost or self.deadlines.closing_since is not None:
             return
         if condition:
             engine.set_condition(engine.connection_condition(self.pn_connection), condition, description)
@@ -384,16 +384,16 @@ class Connection:
         """Close in order, since the router is being stopped. The error is the one upon which clients come back later by
         themselves; without any they take it that they are not needed any more.
         """
-        if not self.lost and self._closing_since is None:
+        if not self.lost and self.deadlines.closing_since is None:
             condition = engine.connection_condition(self.pn_connection)
             engine.set_condition(condition, "amqp:connection:forced", "the router is being stopped")
             self.close()
 
     def break_off(self) -> None:
         """Nothing that the peer sends makes sense any more."""
-        if self._closing_since is not None:
+        if self.deadlines.closing_since is not None:
             return
-        if self._lifecycle.opened:
+        if self.lifecycle.opened:
             self.close("amqp:decode-error", "a frame that cannot be decoded")
             self.failed("amqp:decode-error")
         else:
@@ -401,12 +401,12 @@ class Connection:
             self.mark()
 
     def _close_soon(self) -> None:
-        if self._closing_since is None:
-            self._closing_since = self.router.now
+        if self.deadlines.closing_since is None:
+            self.deadlines.closing_since = self.router.now
 
     def refuse_link(self, link: IncomingLink | OutgoingLink, condition: str, description: str) -> None:
         """Detach a link, for a reason."""
-        self._lifecycle.close_link(link, condition, description)
+        self.lifecycle.close_link(link, condition, description)
 
     def forget(self, link: IncomingLink | OutgoingLink) -> None:
         """A link is gone: no event is to be taken for one of its."""
@@ -426,6 +426,10 @@ class Connection:
         """Serving this connection failed, by what the peer sent or by a fault of ours: nobody else is to notice."""
         self.router.counters["broken_connections"] += 1
         self.router.report("connection failed", {"connection": self.name, "error": error})
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
         self._wire.abort()
 
     def lose(self) -> None:
@@ -433,7 +437,7 @@ class Connection:
         if self.lost:
             return
         self.lost = self.deaf = True
-        self._lifecycle.leave()
+        self.lifecycle.leave()
         for waiting in self.waiters:
             self.turn.resume(waiting)
         self.waiters.clear()
@@ -443,7 +447,3 @@ class Connection:
         engine.free_connection(self.pn_transport, self.pn_connection, self._collector)
         self.pn_transport = self.pn_connection = self._collector = None
         self.turn.wake()
-
-
-CLOSE_TIMEOUT = 2.0
-"""Seconds that a peer has to answer our close."""

@@ -89,7 +89,11 @@ delivery_pending: Final[Any] = lib.pn_delivery_pending
 delivery_remote_state: Final[Any] = lib.pn_delivery_remote_state
 delivery_settle: Final[Any] = lib.pn_delivery_settle
 delivery_settled: Final[Any] = lib.pn_delivery_settled
+delivery_tag: Final[Any] = lib.pn_delivery_tag
 delivery_update: Final[Any] = lib.pn_delivery_update
+
+LONGEST_TAG: Final[int] = 32
+"""The most bytes of a delivery tag that AMQP allows. proton takes any number, and keeps it as long as the delivery."""
 
 STATE_RECEIVED: Final[int] = lib.PN_RECEIVED
 STATE_ACCEPTED: Final[int] = lib.PN_ACCEPTED
@@ -112,6 +116,7 @@ link_recv: Final[Any] = lib.pn_link_recv
 link_send: Final[Any] = lib.pn_link_send
 link_session: Final[Any] = lib.pn_link_session
 session_outgoing_bytes: Final[Any] = lib.pn_session_outgoing_bytes
+session_incoming_bytes: Final[Any] = lib.pn_session_incoming_bytes
 
 SENDS_UNSETTLED: Final[int] = lib.PN_SND_UNSETTLED
 
@@ -121,6 +126,7 @@ transport_push: Final[Any] = lib.pn_transport_push
 transport_peek: Final[Any] = lib.pn_transport_peek
 transport_pop: Final[Any] = lib.pn_transport_pop
 transport_tick: Final[Any] = lib.pn_transport_tick
+transport_pending: Final[Any] = lib.pn_transport_pending
 transport_capacity: Final[Any] = lib.pn_transport_capacity
 
 # -- the buffers that everything passes through ----------------------------------------------------

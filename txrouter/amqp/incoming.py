@@ -17,11 +17,13 @@ from txrouter.amqp.engine import (
     BUFFER,
     CHUNK,
     FILLED,
+    LONGEST_TAG,
     delivery_aborted,
     delivery_partial,
     delivery_pending,
     delivery_settle,
     delivery_settled,
+    delivery_tag,
     link_advance,
     link_credit,
     link_current,
@@ -114,6 +116,15 @@ class IncomingLink(Producer):
         self.connection.refuse_link(
             self, "amqp:link:transfer-limit-exceeded", "more messages than there was credit for"
         )
+
+    def has_long_tag(self, since: float) -> bool:
+        """Whether of the unsettled messages that arrived since then one has a tag that is too long."""
+        for pointer, delivery in reversed(self.unsettled.items()):
+            if delivery.arrived < since:
+                return False
+            if delivery_tag(pointer).size > LONGEST_TAG:
+                return True
+        return False
 
     # -- reading -----------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.outgoing import OutgoingLink
 from txrouter.core.access import UNAUTHORIZED, Action, shown
 from txrouter.core.addresses import TEMPORARY_LENGTH, is_temporary, normalise
+from txrouter.core.credit import share
 from txrouter.core.router import Unavailable
 from txrouter.core.users import Headcount
 
@@ -28,6 +29,8 @@ __all__ = ["Lifecycle"]
 
 SHORTEST_IDLE_TIMEOUT = 1_000
 """Milliseconds; a peer that wants to hear from us more often would have us do nothing else."""
+_FEW_FRAMES = 8
+"""That every session has room for: small messages take one each."""
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -55,8 +58,10 @@ class Lifecycle:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.opened = False
-        self._sessions: Counter[Any] = Counter()
+        self.sessions: Counter[Any] = Counter()
         """The live sessions, and how many links each has, refused ones included until the peer has let go of them."""
+        self._windows: dict[Any, int] = {}
+        self._window_left = connection.limits.connection_window
         self._parted = Parted(0)
         self._count = 0
         self._counted: list[tuple[Headcount, str]] = []
@@ -139,21 +144,30 @@ class Lifecycle:
         if not self.opened:
             connection.break_off()
             return
-        if len(self._sessions) + self._parting().ended >= connection.limits.max_sessions:
+        if len(self.sessions) + self._parting().ended >= connection.limits.max_sessions:
             connection.close("amqp:resource-limit-exceeded", f"more than {connection.limits.max_sessions} sessions")
             return
-        self._sessions[session] = 0
+        self.sessions[session] = 0
         self._owe()
-        engine.session_set_incoming_capacity(session, connection.limits.session_window)
+        engine.session_set_incoming_capacity(session, self._window(session))
         engine.session_open(session)
 
+    def _window(self, session: Any) -> int:
+        """How many bytes it may send ahead: its share of what all sessions of the connection may."""
+        limits = self._connection.limits
+        least = min(limits.session_window, _FEW_FRAMES * limits.max_frame_size)
+        window = self._windows[session] = share(self._window_left, limits.session_window, least)
+        self._window_left -= window
+        return window
+
     def _end(self, session: Any) -> None:
-        if session not in self._sessions:
+        if session not in self.sessions:
             return
         for pointer, link in list(self._connection.links.items()):
             if link.session == session and self._connection.links.pop(pointer, None) is not None:
                 self.detach(link)
-        del self._sessions[session]
+        del self.sessions[session]
+        self._window_left += self._windows.pop(session)
         self._parting().ended += 1
         engine.session_close(session)
         engine.session_free(session)
@@ -171,11 +185,11 @@ class Lifecycle:
     def _attach(self, pointer: Any) -> None:
         connection = self._connection
         session = engine.link_session(pointer)
-        if session not in self._sessions:
+        if session not in self.sessions:
             return
-        self._sessions[session] += 1
+        self.sessions[session] += 1
         self._owe()
-        links = self._sessions[session] + self._parting().detached
+        links = self.sessions[session] + self._parting().detached
         limit = connection.limits.max_links
         if not engine.link_name(pointer):
             connection.close("amqp:invalid-field", "attach without a name")
@@ -296,8 +310,8 @@ class Lifecycle:
         if link is not None:
             self.detach(link)
         session = engine.link_session(pointer)
-        if session in self._sessions:
-            self._sessions[session] -= 1
+        if session in self.sessions:
+            self.sessions[session] -= 1
         self._parting().detached += 1
         answer(pointer)
         engine.link_free(pointer)

@@ -7,7 +7,7 @@ so counted in the session's window, and goes as soon as a consumer can take it.
 
 from __future__ import annotations
 
-__all__ = ["BACKLOG", "WIDE", "refill", "target", "usable"]
+__all__ = ["BACKLOG", "WIDE", "refill", "share", "target", "usable"]
 
 BACKLOG = 8
 """How many messages beyond the consumers' credit a producer may send ahead where consumers take few at a time, so that
@@ -37,6 +37,17 @@ def refill(credit: int, target: int, unsettled: int, max_unsettled: int) -> int:
     if credit * 2 > target:
         return 0
     return max(0, min(target - credit, max_unsettled - unsettled - credit))
+
+
+def share(left: int, most: int, least: int) -> int:
+    """What the next one gets of something that any number share: all that it can use while there is plenty, and no more
+    than a quarter of what is left, so that there is some for those that come after it.
+
+    :param left: how much is not given away; below 0 if there was too little for all.
+    :param most: as much as it can use.
+    :param least: what everybody gets.
+    """
+    return max(least, min(most, left // 4))
 
 
 def usable(granted: int, in_flight: int, max_in_flight: int) -> int:

@@ -46,9 +46,23 @@ class Feeding:
     def take_back(self, address: Address) -> None:
         """Nobody can take what its producers have credit for."""
         for producer in address.producers:
-            if producer.credit > 0 and not producer.draining:
-                producer.draining = True
-                producer.drain()
+            self._ask_back(producer)
+
+    def _ask_back(self, producer: Producer) -> None:
+        if producer.credit > 0 and not producer.draining:
+            producer.draining = True
+            producer.drain()
+
+    def bar(self, producer: Producer) -> None:
+        """Give it no more, and take back what it has."""
+        producer.barred = True
+        self._ask_back(producer)
+
+    def unbar(self, producer: Producer) -> None:
+        """The end of `bar`."""
+        if producer.barred:
+            producer.barred = False
+            self.make_hungry(producer)
 
     def feed(self) -> None:
         """The turn ends: grant what was used up."""
@@ -63,7 +77,7 @@ class Feeding:
         if producer.credit < 0:
             producer.overdrawn()
             return
-        if producer.draining or self._router.stopping:
+        if producer.draining or producer.barred or self._router.stopping:
             target = 0
         elif address is None:
             target = limits.link_capacity

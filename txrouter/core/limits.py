@@ -23,6 +23,10 @@ class Limits:
     max_held_size: int = 1 << 20
     """The most bytes one producer may have read into the router for deliveries that let others pass."""
 
+    # memory
+    max_memory: int = 0
+    """The most memory the process is to have; 0 for three quarters of what the machine, or its control group, has."""
+
     # connections
     max_connections: int = 0
     """The most connections a listener has at a time; 0 for no limit but the process's."""
@@ -38,6 +42,8 @@ class Limits:
     """The largest frame accepted."""
     session_window: int = 4 << 20
     """The most bytes a session may send ahead of what the router has forwarded."""
+    connection_window: int = 64 << 20
+    """The same for all sessions of a connection; beyond that each has room for a few frames."""
     handshake_timeout: float = 10.0
     """From the connection's first moment to its Open."""
     idle_timeout: float = 16.0

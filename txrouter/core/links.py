@@ -28,6 +28,7 @@ class Producer:
     """An incoming link. `target` is None for an anonymous producer, whose every message says where it goes."""
 
     __slots__ = (
+        "barred",
         "container",
         "credit",
         "draining",
@@ -55,6 +56,8 @@ class Producer:
         self.hungry = False
         self.throttled = False
         self.draining = False
+        self.barred = False
+        """It gets no credit: memory is short."""
         self.unsettled: dict[Hashable, Delivery] = {}
         """Its deliveries that are not over, held or in flight, by the wire's handle for them."""
 

@@ -73,6 +73,8 @@ class Router:
         self.now = 0.0
         """Seconds on the wire's monotonic clock, as of the read or the timer that is being served."""
         self.stopping = False
+        self.short_of_memory = False
+        """No new connections are wanted: see `txrouter.core.ceiling`."""
         self.addresses: dict[str, Address] = {}
         """Those that somebody is attached to, by their normalised names."""
         self.temporary: set[str] = set()

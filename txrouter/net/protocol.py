@@ -13,7 +13,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txrouter.amqp.connection import Connection
+from txrouter.amqp.incoming import IncomingLink
+from txrouter.amqp.loads import load_of
 from txrouter.core.access import Permit
+from txrouter.core.ceiling import Load
 from txrouter.net.authentication import Door, Entry
 from txrouter.net.tls import why_refused
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from txrouter.amqp.sasl import Negotiation
     from txrouter.amqp.turn import Turn
     from txrouter.core.access import Access
+    from txrouter.core.links import Producer
     from txrouter.core.router import Router
     from txrouter.core.users import User
 
@@ -127,6 +131,29 @@ class RouterProtocol(Protocol):
         transport: Any = self.transport
         transport.abortConnection()
 
+    # -- memory: a client under a ceiling ----------------------------------------------------------
+
+    def load(self) -> Load:
+        """As `txrouter.core.ceiling.Client` says."""
+        return load_of(self.connection) if self.connection is not None else Load(0, 0)
+
+    def bar(self) -> None:
+        """As `txrouter.core.ceiling.Client` says."""
+        self._for_each_producer(self._factory.router.feeding.bar)
+
+    def unbar(self) -> None:
+        """As `txrouter.core.ceiling.Client` says."""
+        self._for_each_producer(self._factory.router.feeding.unbar)
+
+    def _for_each_producer(self, call: Callable[[Producer], None]) -> None:
+        for link in self.connection.links.values() if self.connection is not None else ():
+            if isinstance(link, IncomingLink):
+                call(link)
+
+    def cut(self) -> None:
+        """As `txrouter.core.ceiling.Client` says."""
+        self.abort()
+
     # -- flow: the producer of a transport ---------------------------------------------------------
 
     def pauseProducing(self) -> None:
@@ -146,7 +173,7 @@ class RouterProtocol(Protocol):
     def beat(self, now: float) -> None:
         """See to deadlines."""
         if self.connection is not None:
-            self.connection.beat(now)
+            self.connection.deadlines.beat(now)
         elif now - self._began > self._factory.router.limits.handshake_timeout:
             self._factory.router.counters["handshake_timeouts"] += 1
             self._give_up_entry()
@@ -210,7 +237,7 @@ class RouterFactory(Factory):
 
     def buildProtocol(self, addr: Any) -> Protocol:
         limit = self.router.limits.max_connections
-        if limit and len(self.protocols) >= limit:
+        if (limit and len(self.protocols) >= limit) or self.router.short_of_memory:
             self.router.counters["refused_connections"] += 1
             return _Refused()
         self._count += 1

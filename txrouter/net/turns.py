@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.base import ReactorBase
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from txrouter.amqp.turn import Turn
 from txrouter.core.router import Router
@@ -73,6 +73,15 @@ class Pacemaker:
         self._router.now = self.clock()
         self._router.holding.expire()
         self._end()  # timers run after the queue of `_scheduler`: nobody else would end this turn before the next poll
+
+    def later(self, delay: float, call: Callable[[], None]) -> IDelayedCall:
+        """Call it after so many seconds, and end the turn."""
+        return self._timers.callLater(delay, self._called, call)
+
+    def _called(self, call: Callable[[], None]) -> None:
+        self._router.now = self.clock()
+        call()
+        self._end()
 
     def start(self) -> None:
         """Begin to beat."""

@@ -308,7 +308,7 @@ class Play:
         self.net.later((0.3, 1.0, 3.0)[how % 3])
         for client in self.clients:
             if not client.gone:
-                client.router_end.beat(self.net.now)
+                client.router_end.deadlines.beat(self.net.now)
 
     # -- what has to be so -------------------------------------------------------------------------
 

@@ -238,9 +238,9 @@ def test_who_does_not_open_in_time_is_cut() -> None:
     net = Network()
     wire = Wire()
     connection = Connection(net.router, net.turn, wire, "silent")
-    connection.beat(9.9)
+    connection.deadlines.beat(9.9)
     assert not wire.aborted
-    connection.beat(10.1)
+    connection.deadlines.beat(10.1)
     assert wire.aborted
     connection.lose()
 
@@ -252,9 +252,9 @@ def test_who_reads_nothing_for_too_long_is_cut() -> None:
     wire.room = 0
     receiver.client.reads = False
     net.client().sender("q").sends(MESSAGE)
-    end.beat(29.9)
+    end.deadlines.beat(29.9)
     assert not wire.aborted
-    end.beat(30.1)
+    end.deadlines.beat(30.1)
     assert wire.aborted
     assert net.counters["stalled"] == 1
 
@@ -265,9 +265,9 @@ def test_who_does_not_answer_a_close_is_cut() -> None:
     client.writes = False
     client.router_end.close()
     net.run()
-    client.router_end.beat(1.9)
+    client.router_end.deadlines.beat(1.9)
     assert not client.wire.aborted
-    client.router_end.beat(2.1)
+    client.router_end.deadlines.beat(2.1)
     assert client.wire.aborted
 
 
@@ -277,7 +277,7 @@ def test_who_says_nothing_for_longer_than_the_idle_time_out_is_cut() -> None:
     client.writes = False
     for now in range(0, 40, 2):
         net.now = float(now)
-        client.router_end.beat(net.now)
+        client.router_end.deadlines.beat(net.now)
         net.run()
     assert client.wire.closing or client.wire.aborted
     assert "local-idle-timeout" in str(net.reports)
@@ -292,7 +292,7 @@ def test_who_wants_to_hear_from_the_router_does() -> None:
     client.reads = False
     for now in range(40):
         net.now = float(now)
-        client.router_end.beat(net.now)
+        client.router_end.deadlines.beat(net.now)
         net.run()
     empty_frame = b"\0\0\0\x08\x02\0\0\0"
     assert client.wire.output.count(empty_frame) in range(40 // 4 - 1, 40 // 2)

@@ -52,6 +52,29 @@ def test_of_a_consumers_credit_as_much_is_used_as_it_may_have_in_flight(
     assert flow.usable(granted, in_flight, 10) == expected
 
 
+@given(st.integers(1, 1 << 30), st.integers(1, 1 << 22), st.integers(1, 300))
+def test_what_is_shared_is_never_exceeded_but_by_the_least_that_everybody_gets(
+    total: int, most: int, count: int
+) -> None:
+    least = min(most, 1000)
+    given_away = 0
+    for _ in range(count):
+        given_away += flow.share(total - given_away, most, least)
+    assert given_away <= total + least * count
+
+
+def test_while_there_is_plenty_each_gets_all_it_can_use() -> None:
+    assert flow.share(1000, 100, 10) == 100
+
+
+def test_when_little_is_left_the_next_gets_a_quarter_of_it() -> None:
+    assert flow.share(200, 100, 10) == 50
+
+
+def test_when_nothing_is_left_there_is_still_the_least() -> None:
+    assert flow.share(-5, 100, 10) == 10
+
+
 # -- producers -------------------------------------------------------------------------------------
 
 
