@@ -252,6 +252,7 @@ class _LimitsTable(_Table):
 
     link_capacity: _Count = _DEFAULTS.link_capacity
     max_in_flight: _Count = _DEFAULTS.max_in_flight
+    session_in_flight: _Count = _DEFAULTS.session_in_flight
     max_unsettled: _Count = _DEFAULTS.max_unsettled
     max_message_size: Annotated[int, Field(ge=0, le=1 << 62)] = _DEFAULTS.max_message_size
     max_held_size: Annotated[int, Field(ge=1, le=1 << 32)] = _DEFAULTS.max_held_size

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import secrets
 import string
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,8 @@ SHORTEST_IDLE_TIMEOUT = 1_000
 """Milliseconds; a peer that wants to hear from us more often would have us do nothing else."""
 _FEW_FRAMES = 8
 """That every session has room for: small messages take one each."""
+_A_FEW = 16
+"""Deliveries that may be in flight to every consumer."""
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -52,15 +53,27 @@ class Parted:
         self.detached = 0
 
 
+class Session:
+    """A live session, and what it shares out or has a share of."""
+
+    __slots__ = ("in_flight_left", "links", "window")
+
+    def __init__(self, window: int, in_flight_left: int) -> None:
+        self.links = 0
+        """How many it has, refused ones included until the peer has let go of them."""
+        self.window = window
+        """Bytes that it may send ahead."""
+        self.in_flight_left = in_flight_left
+        """How many deliveries may be in flight to consumers that are still to come."""
+
+
 class Lifecycle:
     """The endpoints of one connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.opened = False
-        self.sessions: Counter[Any] = Counter()
-        """The live sessions, and how many links each has, refused ones included until the peer has let go of them."""
-        self._windows: dict[Any, int] = {}
+        self.sessions: dict[Any, Session] = {}
         self._window_left = connection.limits.connection_window
         self._parted = Parted(0)
         self._count = 0
@@ -147,18 +160,18 @@ class Lifecycle:
         if len(self.sessions) + self._parting().ended >= connection.limits.max_sessions:
             connection.close("amqp:resource-limit-exceeded", f"more than {connection.limits.max_sessions} sessions")
             return
-        self.sessions[session] = 0
+        window = self._window()
+        self._window_left -= window
+        self.sessions[session] = Session(window, connection.limits.session_in_flight)
         self._owe()
-        engine.session_set_incoming_capacity(session, self._window(session))
+        engine.session_set_incoming_capacity(session, window)
         engine.session_open(session)
 
-    def _window(self, session: Any) -> int:
-        """How many bytes it may send ahead: its share of what all sessions of the connection may."""
+    def _window(self) -> int:
+        """How many bytes a new session may send ahead: its share of what all sessions of the connection may."""
         limits = self._connection.limits
         least = min(limits.session_window, _FEW_FRAMES * limits.max_frame_size)
-        window = self._windows[session] = share(self._window_left, limits.session_window, least)
-        self._window_left -= window
-        return window
+        return share(self._window_left, limits.session_window, least)
 
     def _end(self, session: Any) -> None:
         if session not in self.sessions:
@@ -166,8 +179,7 @@ class Lifecycle:
         for pointer, link in list(self._connection.links.items()):
             if link.session == session and self._connection.links.pop(pointer, None) is not None:
                 self.detach(link)
-        del self.sessions[session]
-        self._window_left += self._windows.pop(session)
+        self._window_left += self.sessions.pop(session).window
         self._parting().ended += 1
         engine.session_close(session)
         engine.session_free(session)
@@ -187,9 +199,9 @@ class Lifecycle:
         session = engine.link_session(pointer)
         if session not in self.sessions:
             return
-        self.sessions[session] += 1
+        self.sessions[session].links += 1
         self._owe()
-        links = self.sessions[session] + self._parting().detached
+        links = self.sessions[session].links + self._parting().detached
         limit = connection.limits.max_links
         if not engine.link_name(pointer):
             connection.close("amqp:invalid-field", "attach without a name")
@@ -237,7 +249,11 @@ class Lifecycle:
     def _consumer(self, id: str, pointer: Any, name: str) -> OutgoingLink:
         properties = engine.remote_link_properties(pointer)
         link = OutgoingLink(id, self._connection, properties, pointer, self._capacity(properties))
+        session = self.sessions[link.session]
+        limits = self._connection.limits
+        link.max_in_flight = share(session.in_flight_left, limits.max_in_flight, min(limits.max_in_flight, _A_FEW))
         self._connection.router.attach_consumer(link, name)
+        session.in_flight_left -= link.max_in_flight
         link.refresh()
         return link
 
@@ -311,7 +327,7 @@ class Lifecycle:
             self.detach(link)
         session = engine.link_session(pointer)
         if session in self.sessions:
-            self.sessions[session] -= 1
+            self.sessions[session].links -= 1
         self._parting().detached += 1
         answer(pointer)
         engine.link_free(pointer)
@@ -335,6 +351,8 @@ class Lifecycle:
         if isinstance(link, OutgoingLink):
             router.counters["dropped"] += link.unsent_presettled()
             router.detach_consumer(link)
+            if link.session in self.sessions:
+                self.sessions[link.session].in_flight_left += link.max_in_flight
         else:
             link.orphan()
             router.detach_producer(link)

@@ -32,7 +32,13 @@ def load_of(connection: Connection) -> Load:
     if connection.blocked and not connection.lost:
         unwritten += transport_pending(connection.pn_transport)
     sent = unread
-    own = CONNECTION + SESSION * len(sessions) + LINK * sum(sessions.values()) + unread + unwritten
+    own = (
+        CONNECTION
+        + SESSION * len(sessions)
+        + LINK * sum(session.links for session in sessions.values())
+        + unread
+        + unwritten
+    )
     for link in connection.links.values():
         if not link.unsettled:
             continue

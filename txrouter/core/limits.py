@@ -16,6 +16,8 @@ class Limits:
     """The most credit one producer is given."""
     max_in_flight: int = 1_000
     """The most unsettled deliveries one consumer is sent, however much credit it grants."""
+    session_in_flight: int = 10_000
+    """The same for all consumers of a session; beyond that each has a few."""
     max_unsettled: int = 5_000
     """The most unsettled deliveries one producer link may have."""
     max_message_size: int = 0

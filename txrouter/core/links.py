@@ -90,6 +90,7 @@ class Consumer:
         "credit",
         "id",
         "in_flight",
+        "max_in_flight",
         "place",
         "properties",
         "queue",
@@ -116,6 +117,8 @@ class Consumer:
         """Its credit and what it had in flight, when it last gave credit."""
         self.suspended = False
         self.in_flight = 0
+        self.max_in_flight = 1 << 31
+        """The most that it is sent unsettled, if that is less than what the router's limits say."""
         self.place: Any = None
         self.queue: Shelf | None = None
         """What waits for it and no other; made when it is first needed."""

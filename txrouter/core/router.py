@@ -147,6 +147,7 @@ class Router:
         :raise Unavailable: nobody may.
         """
         address = self._address(name)
+        consumer.max_in_flight = min(consumer.max_in_flight, self.limits.max_in_flight)
         consumer.source = address
         first = not address.consumers
         address.consumers[consumer] = None
@@ -356,7 +357,7 @@ class Router:
 
     def credit(self, consumer: Consumer, granted: int) -> None:
         """The consumer's credit is now `granted`, as its link says."""
-        usable = 0 if consumer.suspended else flow.usable(granted, consumer.in_flight, self.limits.max_in_flight)
+        usable = 0 if consumer.suspended else flow.usable(granted, consumer.in_flight, consumer.max_in_flight)
         consumer.withheld = granted - usable
         delta = usable - consumer.credit
         address = consumer.source
