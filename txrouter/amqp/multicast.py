@@ -31,7 +31,7 @@ from txrouter.amqp.engine import (
 from txrouter.amqp.outcomes import forward_state, heard
 from txrouter.amqp.sizes import KEEP, LARGE, OUTGOING_HIGH
 from txrouter.core.multicast import Copy
-from txrouter.core.outcomes import Outcome
+from txrouter.core.outcomes import RELEASED, Outcome
 
 if TYPE_CHECKING:
     from txrouter.amqp.deliveries import IncomingDelivery
@@ -71,11 +71,12 @@ class OutgoingCopy(Copy):
 
     def finish(self, outcome: Outcome) -> None:
         """It is over, and with the last one so is the original."""
+        consumer = self.consumer
+        never_sent = outcome is RELEASED and not self.was_sent()
         self.original.copies.ended(self, outcome)  # type: ignore[union-attr]  # while there is a copy, it has them
         out, self.out = self.out, None
-        consumer = self.consumer
-        if consumer.streaming is self:
-            consumer.recall(self, out)
+        if never_sent or consumer.streaming is self:
+            consumer.recall(self, out, never_sent)
             return
         del consumer.unsettled[out]
         delivery_settle(out)

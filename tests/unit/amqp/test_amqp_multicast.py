@@ -56,3 +56,19 @@ def test_an_error_is_passed_on_with_its_fields_whether_it_comes_first_or_last(fi
     for receiver, outcome in zip(receivers, outcomes, strict=True):
         receiver.next().settles(outcome)
     assert sent.outcome == REJECTED
+
+
+@pytest.mark.parametrize("how", ["closes", "detaches", "ends_sessions"])
+def test_a_copy_that_was_not_written_yet_when_its_link_goes_is_never_written(how: str) -> None:
+    net = Network(multicast.factory)
+    leaving = net.client().receiver("q", 10)
+    sender = net.client().sender("q")
+    net.by_hand = True
+    sent = sender.sends(MESSAGE)
+    sender.client.carry_out()
+    getattr(leaving.client if how == "ends_sessions" else leaving, how)()
+    leaving.client.carry_out()
+    net.by_hand = False
+    net.run()
+    assert (sent.outcome, leaving.got) == (RELEASED, [])
+    net.check()
