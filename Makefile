@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOTSTRAP := setup.cfg pyproject.toml constraints.txt scripts/bootstrap.sh
 
-.PHONY: help demo test test-long bench clients lint docs constraints clean
+.PHONY: help demo test test-long fuzz bench clients lint docs constraints clean
 
 help:
 	@echo 'make demo         start a router, send real traffic through it, show who got what'
 	@echo 'make test         every check: lint, all tests, documentation'
 	@echo 'make test-long    the state machines once more, for more than 100,000 steps'
+	@echo 'make fuzz         what everything that parses bytes makes of bytes that are wrong'
 	@echo 'make bench        measure CPU per message, throughput and latency'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make clients      install the clients of others that make test runs against the router'
@@ -31,6 +32,9 @@ test: lint clients
 test-long: $(VENV)/.installed-dev
 	TXROUTER_TEST_EFFORT=8 $(BIN)/python -m pytest tests/unit/core/test_core_machine.py \
 	    tests/unit/amqp/test_amqp_machine.py tests/net/test_wire_storm.py
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

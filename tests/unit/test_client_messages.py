@@ -11,7 +11,7 @@ from proton import Array, Data, Described, Message, decimal32, decimal128, symbo
 
 from txrouter.client.messages import MessageMaker, Repeated
 from txrouter.client.options import Fields
-from txrouter.client.shown import as_bytes, as_json
+from txrouter.client.shown import as_bytes, as_json, read
 
 
 def decoded(data: bytes) -> Message:
@@ -195,3 +195,17 @@ def test_a_body_alone_is_as_it_was_sent_or_json(body: Any, expected: bytes) -> N
 def test_a_body_does_not_get_at_the_terminal_it_is_shown_on() -> None:
     assert as_bytes(Message(body="a\x1b[31mé\n\tb\x07"), terminal=True) == "a\\x1b[31mé\n\tb\\x07".encode()
     assert as_bytes(Message(body=b"\xff\x1bx"), terminal=True) == b"\\xff\\x1bx"
+    assert as_bytes(Message(body={"a": "\x7f\u202e"}), terminal=True) == b'{"a": "\\x7f\\u202e"}'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\0Ss\xc0\x0a\7@@@@@@\xa3\1\xc1\0Sw@", id="a content type that is not in UTF-8"),
+        pytest.param(b"\0St\xc1\x08\2\0\xa1\1d\xa1\1v@\0Sw@", id="a property whose name is a described value"),
+        pytest.param(b"\0Sw\xa1\1\xff", id="a body that is not in UTF-8"),
+    ],
+)
+def test_what_cannot_be_decoded_is_found_when_it_is_read(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        read(data)

@@ -40,8 +40,13 @@ def read(data: bytes) -> Message:
     message = Message()
     try:
         message.decode(data)
+        # proton decodes texts when they are asked for
+        for name in _PROPERTIES.values():
+            getattr(message, name)
     except ProtonException as error:
         raise ValueError(str(error)) from None
+    except Exception as error:  # what it has read, it makes objects of without looking what that is
+        raise ValueError(f"{type(error).__name__}: {error}") from None
     return message
 
 
@@ -109,7 +114,8 @@ def as_bytes(message: Message, *, terminal: bool) -> bytes:
     if isinstance(value, str) or _is_binary(value):
         raw = value.encode(errors="replace") if isinstance(value, str) else bytes(value)
         return _harmless(raw) if terminal else raw
-    return json.dumps(_plain(value), ensure_ascii=False).encode()
+    raw = json.dumps(_plain(value), ensure_ascii=False).encode(errors="replace")
+    return _harmless(raw) if terminal else raw
 
 
 def _harmless(raw: bytes) -> bytes:

@@ -261,6 +261,11 @@ class RouterFactory(Factory):
         """A client did not get as far as AMQP."""
         self._report("refused_handshakes", "handshake refused", protocol, error=why)
 
+    def not_proxied(self, host: str, why: str) -> None:
+        """A connection that should have come by HAProxy did not."""
+        self.router.counters["refused_handshakes"] += 1
+        self.router.report("handshake refused", {"connection": self.name, "host": host, "error": why})
+
     def turned_away(self, protocol: RouterProtocol, negotiation: Negotiation) -> None:
         """A client did not get in: it does not speak as it should, may not, or nobody could find out."""
         user = {"user": _shown(negotiation.claimed)} if negotiation.claimed else {}

@@ -14,6 +14,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from txrouter.net.protocol import RouterFactory
+from txrouter.net.proxied import behind_haproxy
 from txrouter.net.tls import Certificates, TLSSettings
 
 __all__ = ["ListenerService"]
@@ -48,10 +49,15 @@ class ListenerService(Service):
 
     def _listen(self) -> Deferred[IListeningPort]:
         factory: Any = self.factory
+        endpoint: Any
         if self._tls is not None:
             self._certificates = Certificates(self._tls, self._not_renewed)
             factory = TLSMemoryBIOFactory(self._certificates, False, factory, clock=self._reactor)
-        endpoint: Any = serverFromString(self._reactor, with_backlog(self.endpoint))
+        kind, _, rest = self.endpoint.partition(":")
+        if kind.lower() == "haproxy":
+            endpoint = behind_haproxy(serverFromString(self._reactor, with_backlog(rest)), self.factory.not_proxied)
+        else:
+            endpoint = serverFromString(self._reactor, with_backlog(self.endpoint))
         listening: Deferred[IListeningPort] = endpoint.listen(factory)
         return listening
 
