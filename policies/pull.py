@@ -32,7 +32,7 @@ from txrouter.interfaces import (
     IDistributionPolicyFactory,
 )
 
-__all__ = ["Options", "Pull", "balanced", "factory"]
+__all__ = ["Options", "Pull", "balanced", "factory", "least_in_flight"]
 
 
 class _Place:
@@ -198,4 +198,5 @@ class _Factory:
 
 
 factory = _Factory("pull", "the consumer with the fewest messages in flight, of those with credit")
+least_in_flight = _Factory("least-in-flight", "another name for pull, which says what it does")
 balanced = _Factory("balanced", "another name for pull, for configs made for other routers")

@@ -2,9 +2,9 @@
 
 This is the only module of txrouter that a policy needs. A policy is asked one question, `IDistributionPolicy.select`;
 whatever else it wants to know it says by declaring more of the interfaces below, which are looked up once, when it
-is built. Everything is called from one thread. A policy does no I/O, reads no clock and draws random numbers only
-from the generator it is given: so the same choices follow from the same events, in the router, in tests and in a
-simulation.
+is built. Everything is called from one thread. A policy does no I/O, reads no clock but the one it is given (`ITimed`)
+and draws random numbers only from the generator it is given: so the same choices follow from the same events, in the
+router, in tests and in a simulation.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ __all__ = [
     "IProducer",
     "ISendWatcher",
     "ISettlementWatcher",
+    "ITimed",
     "IUnavailable",
 ]
 
@@ -159,6 +160,15 @@ class ICapacityWatcher(Interface):
 
     def capacity_changed(consumer: IConsumer) -> None:
         """`consumer.capacity` has just become what it is now."""
+
+
+class ITimed(Interface):
+    """Optional facet of a policy: wants to know the time."""
+
+    clock = Attribute(
+        "Callable[[], float]: seconds, monotonic, from any beginning. Set by the router before the first consumer is "
+        "added. During one call it says the same each time; in a simulation it is that one's."
+    )
 
 
 class IDescribed(Interface):

@@ -39,6 +39,7 @@ from txrouter.interfaces import (
     IProducer,
     ISendWatcher,
     ISettlementWatcher,
+    ITimed,
 )
 
 try:
@@ -54,7 +55,7 @@ FIELD = re.compile(
     "durable|priority|ttl|first_acquirer|delivery_count|message_id|user_id|to|subject|reply_to|correlation_id|content_type"
     "|content_encoding|absolute_expiry_time|creation_time|group_id|group_sequence|reply_to_group_id"
 )
-FACETS = (IDistributionPolicy, ICapacityWatcher, ICreditWatcher, ISendWatcher, ISettlementWatcher, IDescribed)
+FACETS = (IDistributionPolicy, ICapacityWatcher, ICreditWatcher, ISendWatcher, ISettlementWatcher, ITimed, IDescribed)
 
 
 @implementer(IProducer)
@@ -117,6 +118,10 @@ class FakeRouter:
 
     def __init__(self, policy: IDistributionPolicy) -> None:
         self.policy: Any = policy
+        self.now = 0.0
+        if ITimed.providedBy(policy):
+            timed: Any = policy
+            timed.clock = self._clock
         self.consumers: dict[str, FakeConsumer] = {}
         self.held: list[FakeDelivery] = []
         self.returned: list[FakeDelivery] = []
@@ -133,6 +138,13 @@ class FakeRouter:
         self.policy.add(consumer)
         self._offer_held()
         return consumer
+
+    def _clock(self) -> float:
+        return self.now
+
+    def later(self, seconds: float) -> None:
+        """Time passes. It stands still otherwise."""
+        self.now += seconds
 
     def detach(self, consumer: FakeConsumer) -> None:
         """A consumer leaves. What it had in flight is lost, untold; what waited for it is offered to others."""
@@ -324,10 +336,10 @@ class PolicyContract(stateful.RuleBasedStateMachine):
         assert dataclasses.is_dataclass(factory.options), f"its options are no dataclass: {factory.options!r}"
         options = self.factory.options() if self.options is None else self.options
         policies = [factory.build(options, random.Random(seed)) for _ in range(2)]
+        self.routers = tuple(_StrictRouter(policy, self.work_conserving) for policy in policies)
         for facet in FACETS:
             if facet is IDistributionPolicy or facet.providedBy(policies[0]):
                 verifyObject(facet, policies[0])
-        self.routers = tuple(_StrictRouter(policy, self.work_conserving) for policy in policies)
         self.attached = 0
         return stateful.multiple(*[self._attach(credit=credit) for credit in credits])
 
@@ -399,6 +411,11 @@ class PolicyContract(stateful.RuleBasedStateMachine):
             each = router.consumers[consumer]
             if each.in_flight:
                 router.settle(each, outcome, seconds, index % each.in_flight)
+
+    @rule(seconds=st.floats(0, 1e4))
+    def later(self, seconds: float) -> None:
+        """Time passes."""
+        self._both(lambda router: router.later(seconds))
 
     @rule()
     def describe(self) -> None:

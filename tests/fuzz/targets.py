@@ -126,6 +126,8 @@ def message(data: bytes) -> None:
             assert part == whole or part[0] == "short" or whole[0] == "malformed", (name, part, whole)
     if data.count(b"\x53\x73") + data.count(b"amqp:properties:list") > 1:
         return  # of several sections of a kind proton takes the last
+    if any(_found(sections.field, data, name, True)[0] == "malformed" for name in sections.FIELDS):
+        return  # of a field of the wrong type it makes what it can
     decoded = proton.Message()
     try:
         decoded.decode(data)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from txrouter.policies import closest, pull, round_robin, weighted
+from txrouter.policies import (
+    closest,
+    exclusive,
+    join_idle,
+    peak_ewma,
+    power_of_two,
+    priority,
+    pull,
+    round_robin,
+    weighted,
+)
 from txrouter.testing import PolicyContract
 
 
@@ -36,6 +46,37 @@ class WeightedByConfigContract(PolicyContract):
     options = weighted.Options(capacity="config", capacities={"x": 0.1})
 
 
+class PowerOfTwoContract(PolicyContract):
+    factory = power_of_two.factory
+
+
+class PowerOfTwoEqualsContract(PolicyContract):
+    factory = power_of_two.factory
+    options = power_of_two.Options(capacity=False)
+
+
+class JoinIdleContract(PolicyContract):
+    factory = join_idle.factory
+
+
+class PeakEWMAContract(PolicyContract):
+    factory = peak_ewma.factory
+
+
+class PriorityContract(PolicyContract):
+    factory = priority.factory
+    properties = st.dictionaries(
+        st.sampled_from(["priority", "rabbitmq:priority"]),
+        st.integers(-2, 3) | st.floats() | st.booleans() | st.just("high") | st.just(1 << 40),
+    )
+
+
+class ExclusiveContract(PolicyContract):
+    factory = exclusive.factory
+    properties = st.dictionaries(st.just("priority"), st.integers(-2, 3))
+    work_conserving = False
+
+
 TestRoundRobin = RoundRobinContract.TestCase
 TestPull = PullContract.TestCase
 TestClosest = ClosestContract.TestCase
@@ -43,6 +84,15 @@ TestWeighted = WeightedContract.TestCase
 TestWeightedByCredit = WeightedByCreditContract.TestCase
 TestWeightedByConfig = WeightedByConfigContract.TestCase
 
+TestPowerOfTwo = PowerOfTwoContract.TestCase
+TestPowerOfTwoEquals = PowerOfTwoEqualsContract.TestCase
+TestJoinIdle = JoinIdleContract.TestCase
+TestPeakEWMA = PeakEWMAContract.TestCase
+TestPriority = PriorityContract.TestCase
+TestExclusive = ExclusiveContract.TestCase
+
 few = settings(TestPull.settings, max_examples=50)
+TestPowerOfTwo.settings = TestPowerOfTwoEquals.settings = TestJoinIdle.settings = few
+TestPeakEWMA.settings = TestPriority.settings = TestExclusive.settings = few
 TestRoundRobin.settings = TestPull.settings = TestClosest.settings = few
 TestWeighted.settings = TestWeightedByCredit.settings = TestWeightedByConfig.settings = few

@@ -10,13 +10,12 @@ from typing import Any, cast
 
 import pytest
 
-from txrouter.interfaces import ICreditWatcher, IDistributionPolicyFactory, ISendWatcher, ISettlementWatcher
-from txrouter.policies import pull, round_robin, weighted
+from txrouter.interfaces import ICreditWatcher, IDistributionPolicyFactory, ISendWatcher, ISettlementWatcher, ITimed
+from txrouter.policies import join_idle, peak_ewma, power_of_two, priority, pull, round_robin, weighted
 from txrouter.testing import FakeConsumer, FakeDelivery
 
-POLICIES = pytest.mark.parametrize(
-    "factory", [pull.factory, round_robin.factory, weighted.factory], ids=lambda f: f.name
-)
+MODULES = [join_idle, peak_ewma, power_of_two, priority, pull, round_robin, weighted]
+POLICIES = pytest.mark.parametrize("factory", [each.factory for each in MODULES], ids=lambda f: f.name)
 MESSAGES = 300
 
 
@@ -44,7 +43,9 @@ class Bench:
 
     def __init__(self, factory: IDistributionPolicyFactory, credits: list[int]) -> None:
         self.policy = cast(Any, factory.build(factory.options(), random.Random(1)))
-        assert all(facet.providedBy(self.policy) for facet in (ISendWatcher, ICreditWatcher))
+        assert all(facet.providedBy(self.policy) for facet in (ICreditWatcher,))
+        if ITimed.providedBy(self.policy):
+            self.policy.clock = lambda: 0.0
         self.consumers = [FakeConsumer(str(number), credit) for number, credit in enumerate(credits)]
         for consumer in self.consumers:
             self.policy.add(consumer)
@@ -56,7 +57,8 @@ class Bench:
         assert isinstance(consumer, FakeConsumer)
         consumer.credit -= 1
         consumer.in_flight += 1
-        self.policy.sent(consumer, self.delivery)
+        if ISendWatcher.providedBy(self.policy):
+            self.policy.sent(consumer, self.delivery)
         return consumer
 
     def settle(self, consumer: FakeConsumer) -> None:

@@ -11,13 +11,37 @@ import pytest
 
 from tests.policies.support import ROOT, install, run, run_tests
 from txrouter.config import Config
-from txrouter.policies import closest, multicast, pull, round_robin, unavailable, weighted
+from txrouter.policies import (
+    closest,
+    exclusive,
+    join_idle,
+    multicast,
+    peak_ewma,
+    power_of_two,
+    priority,
+    pull,
+    round_robin,
+    unavailable,
+    weighted,
+)
 from txrouter.registry import GROUP, Registry
 
 TEXT = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE))
 BLOCKS = re.findall(r"^```toml\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-SHIPPED = (closest, multicast, pull, round_robin, unavailable, weighted)
+SHIPPED = (
+    closest,
+    exclusive,
+    join_idle,
+    multicast,
+    peak_ewma,
+    power_of_two,
+    priority,
+    pull,
+    round_robin,
+    unavailable,
+    weighted,
+)
 CONFIGS = [block for block in BLOCKS if "[[address]]" in block]
 
 

@@ -32,7 +32,7 @@ from txrouter.core.links import Address, Consumer, Producer
 from txrouter.core.multicast import Multicast
 from txrouter.core.outcomes import LOST, RELEASED, SETTLED, Outcome, rejected
 from txrouter.core.users import Headcount
-from txrouter.interfaces import IMulticast, IUnavailable
+from txrouter.interfaces import IMulticast, ITimed, IUnavailable
 
 __all__ = ["PolicyError", "Report", "Router", "Unavailable"]
 
@@ -101,10 +101,15 @@ class Router:
         if found is None:
             distribution = self._distribution(name)
             policy = distribution.factory.build(distribution.options, random.Random(f"{self.seed}/{name}"))
+            if ITimed.providedBy(policy):
+                policy.clock = self._clock
             multicast = Multicast(self, policy) if IMulticast.providedBy(policy) else None
             found = self.addresses[name] = Address(name, multicast or policy, distribution.by_priority)
             found.multicast = multicast
         return found
+
+    def _clock(self) -> float:
+        return self.now
 
     def _distribution(self, name: str) -> Any:
         """:raise Unavailable: nobody may attach to it, or send there."""
