@@ -45,6 +45,7 @@ LAYERS = [
         {"config", "config_authentication", "config_checks", "config_tls", "registry"},
         {"interfaces", "core", "amqp", "net"},
     ),
+    Layer({"simulation"}, {"interfaces", "core", "amqp", "net", "config_checks", "registry"}),
 ]
 
 # For a fresh interpreter: import the modules named and all they contain, and tell what that brought in.

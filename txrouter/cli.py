@@ -51,8 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_policies(commands.add_parser("policies", help="list the distribution policies"))
     _add_send(commands.add_parser("send", help="send messages, and say what became of them"))
     _add_receive(commands.add_parser("receive", help="receive messages"))
+    _add_simulate(commands.add_parser("simulate", help="try distribution policies without a router"))
     commands.add_parser("demo", help="show what a router does, with real traffic", add_help=False)
     return parser
+
+
+def _add_simulate(simulate: argparse.ArgumentParser) -> None:
+    from txrouter.simulation.arguments import add_arguments
+
+    add_arguments(simulate)
 
 
 # ---- run -----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from txrouter.demo.results import PhaseResult, percentile, share
+from txrouter.demo.results import PhaseResult
+from txrouter.simulation.figures import percentile, share
 
 
 def test_a_percentile_is_a_value_that_was_measured() -> None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from txrouter.demo.results import PhaseResult, percentile, share
+from txrouter.demo.results import PhaseResult
 from txrouter.demo.work import ConsumerSpec
+from txrouter.simulation.figures import percentile, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,9 @@ from txrouter.demo.reports import (
     Ready,
     Report,
 )
-from txrouter.demo.results import PhaseResult, percentile
+from txrouter.demo.results import PhaseResult
 from txrouter.demo.work import CONSUMERS, Job
+from txrouter.simulation.figures import percentile
 
 __all__ = ["Progress"]
 

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-__all__ = ["PhaseResult", "percentile", "share"]
+from txrouter.simulation.figures import percentile
 
-
-def percentile(values: Sequence[float], fraction: float) -> float:
-    """The smallest of `values` that at least this fraction of them does not exceed; 0 if there are none."""
-    if not values:
-        return 0.0
-    return sorted(values)[max(0, math.ceil(fraction * len(values)) - 1)]
-
-
-def share(done: Sequence[int]) -> list[float]:
-    """Each one's part of the whole, 0 to 1; all 0 as long as nothing is done."""
-    total = sum(done)
-    return [count / total if total else 0.0 for count in done]
+__all__ = ["PhaseResult"]
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 
 from txrouter.demo import chart
-from txrouter.demo.ideal import ideal_times
 from txrouter.demo.reports import DemoError
-from txrouter.demo.results import PhaseResult, percentile
+from txrouter.demo.results import PhaseResult
 from txrouter.demo.run import PREFETCH, run_phase
 from txrouter.demo.table import LiveTable, figures
 from txrouter.demo.work import CONSUMERS, LONG_FACTOR, LONG_SHARE, PRODUCERS, Job, make_jobs
+from txrouter.simulation.figures import percentile
+from txrouter.simulation.ideal import ideal_times
 
 __all__ = ["demonstrate"]
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from txrouter.demo.reports import ConsumerState
-from txrouter.demo.results import PhaseResult, percentile, share
+from txrouter.demo.results import PhaseResult
 from txrouter.demo.work import ConsumerSpec
+from txrouter.simulation.figures import percentile, share
 
 __all__ = ["LiveTable", "figures"]
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
+from typing import Protocol
 
-from txrouter.demo.work import Job
-
-__all__ = ["ideal_times"]
+__all__ = ["Work", "ideal_times"]
 
 
-def ideal_times(jobs: Iterable[Job], speeds: Sequence[float]) -> list[float]:
+class Work(Protocol):
+    """A job: when it is due, and what it costs, in seconds at speed 1."""
+
+    @property
+    def due(self) -> float: ...
+
+    @property
+    def cost(self) -> float: ...
+
+
+def ideal_times(jobs: Iterable[Work], speeds: Sequence[float]) -> list[float]:
     """Seconds from arrival to completion of each job, if the oldest always went to the fastest idle consumer.
 
     :param jobs: in the order they arrive.

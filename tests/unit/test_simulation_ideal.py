@@ -1,4 +1,4 @@
-"""The ideal central queue of the demo: the oldest job to the fastest idle consumer."""
+"""The ideal central queue: the oldest job to the fastest idle consumer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txrouter.demo.ideal import ideal_times
 from txrouter.demo.work import Job
+from txrouter.simulation.ideal import ideal_times
 
 
 def jobs_of(*dues_and_costs: tuple[float, float]) -> list[Job]:

@@ -1,0 +1,298 @@
+"""What is simulated: the TOML of a scenario, checked as a whole, and the work and the consumers that it describes."""
+
+from __future__ import annotations
+
+import os
+import random
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from txrouter.config_checks import Context, PolicyName, PolicyOptions, path_of, sentence
+from txrouter.core.addresses import Distribution
+from txrouter.interfaces import IDistributionPolicyFactory, IMulticast
+from txrouter.registry import Registry
+
+__all__ = ["Event", "Job", "Policy", "Scenario", "ScenarioError", "Server"]
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be used. `str()` of it is its problems, one on each line."""
+
+
+class Job(NamedTuple):
+    """One message's work."""
+
+    due: float
+    """Seconds after the beginning when its producer has it."""
+    cost: float
+    """Seconds that it takes at speed 1."""
+
+
+class Server(NamedTuple):
+    """One consumer, as it begins."""
+
+    name: str
+    group: str
+    speed: float
+    credit: int
+    slots: int
+    """How many jobs it works on at a time, each at its speed."""
+    settles_first: bool
+    """Whether it accepts a message before it works on it."""
+    properties: Mapping[str, object]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+_Positive = Annotated[float, Field(gt=0, le=1e9)]
+_Count = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Cost(_Table):
+    """`[cost]`: how long messages take, in seconds at speed 1."""
+
+    kind: Literal["constant", "exponential", "mixed", "pareto"] = "exponential"
+    """`mixed`: most take `mean`-ish, and a share of them much longer. `pareto`: few take very much longer."""
+    mean: _Positive = 1.0
+    """Of all messages."""
+    long_share: float = Field(0.05, gt=0, lt=1)
+    """Of `mixed`: the share of long ones."""
+    long_factor: float = Field(20.0, gt=1, le=1e6)
+    """Of `mixed`: how many times as long they take."""
+    shape: float = Field(1.5, gt=1, le=100)
+    """Of `pareto`: the lower, the more very long ones."""
+
+    def draw(self, chance: random.Random) -> float:
+        """The cost of a message."""
+        if self.kind == "constant":
+            return self.mean
+        if self.kind == "exponential":
+            return chance.expovariate(1 / self.mean)
+        if self.kind == "pareto":
+            return self.mean * (self.shape - 1) / self.shape * chance.paretovariate(self.shape)
+        short = self.mean / (1 - self.long_share + self.long_share * self.long_factor)
+        return short * (self.long_factor if chance.random() < self.long_share else 1.0)
+
+
+class Burst(_Table):
+    """`[[arrivals.burst]]`: for a time, more come, or fewer."""
+
+    at: float = Field(ge=0, le=1e9)
+    """Seconds after the beginning."""
+    seconds: _Positive
+    """How long it lasts."""
+    factor: _Positive
+    """How many times as many come."""
+
+
+class Arrivals(_Table):
+    """`[arrivals]`: when messages come."""
+
+    load: float | None = Field(None, gt=0, le=100)
+    """How much of what all consumers can do is asked of them: 0.9 leaves a tenth of their time idle."""
+    rate: float | None = Field(None, gt=0, le=1e9)
+    """Or: how many messages a second."""
+    kind: Literal["random", "regular"] = "random"
+    """`random`: independent of each other (Poisson). `regular`: one after the other in equal steps."""
+    producers: _Count = 4
+    """How many clients they come from, in turn."""
+    burst: tuple[Burst, ...] = Field((), strict=False)
+    """Times at which there are more of them, or fewer. Where two overlap, both factors count."""
+
+    def at(self, when: float) -> float:
+        """How many times as many as usual come then."""
+        factors = (burst.factor for burst in self.burst if burst.at <= when < burst.at + burst.seconds)
+        return prod(factors)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.load is None) == (self.rate is None):
+            raise ValueError("has a load or a rate, one of the two")
+        return self
+
+
+class Consumers(_Table):
+    """`[[consumer]]`: some that are alike."""
+
+    name: str = Field(min_length=1)
+    """They are called `NAME-1`, `NAME-2` and so on; or just `NAME`, if it is one."""
+    count: _Count = 1
+    """How many there are."""
+    speed: _Positive = 1.0
+    """How fast each is."""
+    credit: _Count = 1
+    """How many messages each has at a time, those included that it works on."""
+    slots: _Count = 1
+    """How many it works on at a time."""
+    settles: Literal["done", "received"] = "done"
+    """When it accepts a message: when the work is done, or before."""
+    properties: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """The link properties that it gives at attach, such as `capacity` and `priority`."""
+
+    def servers(self) -> Iterator[Server]:
+        """Each of them."""
+        for number in range(1, self.count + 1):
+            name = f"{self.name}-{number}" if self.count > 1 else self.name
+            first = self.settles == "received"
+            yield Server(name, self.name, self.speed, self.credit, self.slots, first, self.properties)
+
+
+class Event(_Table):
+    """`[[event]]`: something happens to consumers."""
+
+    at: float = Field(ge=0, le=1e9)
+    """Seconds after the beginning."""
+    consumers: str
+    """The name of one, or of all that are alike."""
+    does: Literal["leave", "come", "speed", "stall", "go-on"]
+    """`leave`: what it has is lost to it, and MODIFIED for the producers. `come`: it attaches again. `speed`: it is so
+    fast from now on. `stall`: it works on nothing until it goes on."""
+    speed: _Positive | None = None
+
+    @model_validator(mode="after")
+    def _speed_where_it_is_needed(self) -> Self:
+        if (self.does == "speed") != (self.speed is not None):
+            raise ValueError('has a speed with does = "speed", and only then')
+        return self
+
+
+class Policy(_Table):
+    """`[[policy]]`: one of those that are compared."""
+
+    distribution: PolicyName
+    """Its name, or `package.module:factory`."""
+    options: PolicyOptions = Field(default_factory=dict, validate_default=True)
+    """Its options."""
+    label: str = ""
+    """What it is called in the figures; its name, if not said."""
+
+    _factory: IDistributionPolicyFactory = PrivateAttr()
+
+    def model_post_init(self, context: Context | None, /) -> None:
+        self._factory = (context or Context.new()).registry.factory(self.distribution)
+
+    @property
+    def factory(self) -> IDistributionPolicyFactory:
+        """What builds it."""
+        return self._factory
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return self.label or self.distribution
+
+    def as_distribution(self) -> Distribution:
+        """It, as the core wants it."""
+        return Distribution(self._factory, self.options)
+
+
+class Scenario(_Table):
+    """A scenario; immutable. Made by `load` or `from_dict`, never by hand."""
+
+    title: str = ""
+    """One line for people."""
+    messages: Annotated[int, Field(ge=1, le=100_000_000)] = 100_000
+    """How many come."""
+    seed: int = 1
+    """The same seed has the same happen, and the same work to do under every policy."""
+    delay: float = Field(0.0, ge=0, le=60)
+    """Seconds that anything takes from a client to the router, or back."""
+    cost: Cost = Field(default_factory=lambda: Cost.model_validate({}))
+    arrivals: Arrivals
+    consumer: tuple[Consumers, ...] = Field(strict=False, min_length=1)
+    event: tuple[Event, ...] = Field((), strict=False)
+    policy: tuple[Policy, ...] = Field((), strict=False)
+
+    @field_validator("event")
+    @classmethod
+    def _of_consumers_that_are_there(cls, value: tuple[Event, ...], info: Any) -> tuple[Event, ...]:
+        servers = [server for group in info.data.get("consumer", ()) for server in group.servers()]
+        names = {name for server in servers for name in (server.name, server.group)}
+        for number, event in enumerate(value):
+            if names and event.consumers not in names:
+                raise ValueError(f"[{number}] is of {event.consumers!r}; there are: {', '.join(sorted(names))}")
+        return value
+
+    @field_validator("policy")
+    @classmethod
+    def _that_choose(cls, value: tuple[Policy, ...]) -> tuple[Policy, ...]:
+        for policy in value:
+            if IMulticast.providedBy(policy.factory.build(policy.options, random.Random(0))):
+                raise ValueError(f"{policy.distribution} sends to all: there is nothing to compare")
+        return value
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        policies: Sequence[str] = (),
+        more: Mapping[str, object] | None = None,
+        registry: Registry | None = None,
+    ) -> Self:
+        """The scenario in a TOML file.
+
+        :param policies: names of policies to compare instead of those in the file.
+        :param more: keys with what they are to be instead.
+        :raise ScenarioError: the file cannot be read, or something in it is wrong.
+        """
+        try:
+            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ScenarioError(f"cannot be read: {error.strerror}") from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ScenarioError(str(error)) from error
+        return cls.from_dict({**data, **(more or {})}, policies, registry)
+
+    @classmethod
+    def from_dict(
+        cls, data: Mapping[str, object], policies: Sequence[str] = (), registry: Registry | None = None
+    ) -> Self:
+        """The scenario that `data` is; see `load`.
+
+        :raise ScenarioError: something is wrong; it has everything that is.
+        """
+        if policies:
+            data = {**data, "policy": [{"distribution": name} for name in policies]}
+        try:
+            return cls.model_validate(data, context=Context.new(registry))
+        except ValidationError as error:
+            lines = [f"{path_of(line['loc'])}: {sentence(line)}" for line in error.errors()]
+            raise ScenarioError("\n".join(lines)) from None
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """Those that are compared: if it says nothing of it, the default and the one that everybody has."""
+        return self.policy or tuple(Policy(distribution=name) for name in ("pull", "round-robin"))
+
+    def servers(self) -> list[Server]:
+        """The consumers, each by itself."""
+        return [server for group in self.consumer for server in group.servers()]
+
+    def jobs(self) -> list[Job]:
+        """The work, in the order it comes."""
+        chance = random.Random(f"{self.seed}/costs")
+        costs = [self.cost.draw(chance) for _ in range(self.messages)]
+        chance = random.Random(f"{self.seed}/arrivals")
+        rate, arrivals = self.rate, self.arrivals
+        jobs = []
+        due = 0.0
+        for cost in costs:
+            gap = chance.expovariate(1.0) if arrivals.kind == "random" else 1.0
+            due += gap / (rate * arrivals.at(due) if arrivals.burst else rate)
+            jobs.append(Job(due, cost))
+        return jobs
+
+    @property
+    def rate(self) -> float:
+        """How many messages come in a second."""
+        if self.arrivals.rate is not None:
+            return self.arrivals.rate
+        assert self.arrivals.load is not None
+        return self.arrivals.load * sum(server.speed * server.slots for server in self.servers()) / self.cost.mean
