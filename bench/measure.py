@@ -2,6 +2,7 @@
 
 import os
 import resource
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,18 @@ def peak_resident(pid: int) -> int:
 def reset_peak(pid: int) -> None:
     """Start ``peak_resident`` anew from what is resident now."""
     (Path("/proc") / str(pid) / "clear_refs").write_text("5")
+
+
+def put_first(router: int, client: int) -> None:
+    """Let the system run these two processes before others, where it allows that: a wait is to be the router's own.
+
+    The client sleeps most of the time. A router may not: in real time it would be stopped for 50 ms of each second.
+    """
+    with suppress(PermissionError):
+        os.sched_setscheduler(client, os.SCHED_FIFO, os.sched_param(1))
+        os.setpriority(os.PRIO_PROCESS, router, -20)
+        with suppress(FileNotFoundError):  # where Linux shares time among sessions first
+            (Path("/proc") / str(router) / "autogroup").write_text("-20")
 
 
 def allow_many_files() -> int:

@@ -78,7 +78,11 @@ class ProducerConnection(Connection):
                 shape.address(number),
                 mode,
             )
-            self._links[pointer] = _Link(pointer)
+            self.own(pointer)
+
+    def own(self, pointer: Pointer) -> None:
+        """Send by this link too."""
+        self._links[pointer] = _Link(pointer)
 
     def credit_changed(self, link: Pointer) -> None:
         """Put the link in line if it may send."""
@@ -151,6 +155,14 @@ class ProducerConnection(Connection):
             _advance(pointer)
             if settled:
                 _settle(delivery)
+
+    def send_one(self, pointer: Pointer, message: Any, size: int) -> Pointer:
+        """Send a message that is not to be settled yet; returns its delivery."""
+        _tag_number[0] += 1
+        delivery = _delivery(pointer, _tag)
+        _send(pointer, message, size)
+        _advance(pointer)
+        return delivery
 
 
 class OneAtATime(ProducerConnection):

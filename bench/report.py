@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.runs import Reading
-from bench.shapes import Shape, Traffic
+from bench.shapes import Huge, Idle, Isolation, Shape, Traffic
 
 _TRAFFIC_COLUMNS = (
     ("CPU µs", "cpu_us", "{:.2f}"),
@@ -28,6 +28,24 @@ _MEMORY_COLUMNS = (
     ("busy", "busy", "{:.0%}"),
     ("others", "others", "{:.0%}"),
 )
+_ISOLATION_COLUMNS = (
+    ("msg/s alone", "alone_per_second", "{:,.0f}"),
+    ("beside", "per_second", "{:,.0f}"),
+    ("kept", "kept", "{:.0%}"),
+    ("p50 alone", "alone_p50_us", "{:,.0f}"),
+    ("beside", "p50_us", "{:,.0f}"),
+    ("p99 alone", "alone_p99_us", "{:,.0f}"),
+    ("beside", "p99_us", "{:,.0f}"),
+    ("p99 ratio", "p99_ratio", "{:.1f}"),
+    ("busy alone", "alone_busy", "{:.0%}"),
+    ("beside", "busy", "{:.0%}"),
+    ("greedy/s", "greedy_per_second", "{:,.0f}"),
+    ("others", "others", "{:.0%}"),
+)
+_ISOLATION_NOTE = """\
+Isolation: nine modest producers at a fixed rate, each on an address of its own, alone and beside a greedy client, in µs
+from send to outcome. kept: the rate beside it, of the rate alone. p99 ratio: beside it to alone, in the same round.
+greedy/s: the greedy client's messages that arrived, KiB of its long one, or links, connections and frames it sent."""
 _NOTE = """\
 CPU µs: router CPU per message delivered, user + system. busy: share of one core the router used.
 others: share of the machine used by neither the router nor its clients; where it is high, every figure suffers.
@@ -113,11 +131,14 @@ class Results:
     def table(self) -> str:
         """Everything, for people."""
         traffic = [shape for shape in self.shapes() if isinstance(shape, Traffic)]
-        memory = [shape for shape in self.shapes() if not isinstance(shape, Traffic)]
+        memory = [shape for shape in self.shapes() if isinstance(shape, Idle | Huge)]
+        isolation = [shape for shape in self.shapes() if isinstance(shape, Isolation)]
         parts = [
             self._table(traffic, _TRAFFIC_COLUMNS),
             self._flat_table(),
             self._table(memory, _MEMORY_COLUMNS),
+            self._table(isolation, _ISOLATION_COLUMNS),
+            _ISOLATION_NOTE if isolation else "",
             _NOTE.format(ratio=f"÷ {self.base}", base=self.base) if traffic else "",
         ]
         return "\n\n".join(part for part in parts if part)

@@ -65,6 +65,7 @@ class RunningRouter:
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         except OSError as error:
             raise StartError(f"{candidate.name} cannot be run: {error}") from None

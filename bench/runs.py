@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from bench import consumers, measure, producers, replies, workers
+from bench import consumers, greed, measure, modest, producers, replies, workers
 from bench.routers import Candidate, RouterError, RunningRouter
-from bench.shapes import Huge, Idle, Shape, Traffic
+from bench.shapes import MODEST, Huge, Idle, Isolation, Shape, Traffic
 from bench.workers import (
     ACCEPTED,
+    CROWDED,
     DAMAGED,
     RECEIVED_BYTES,
     REFUSED,
@@ -62,9 +63,9 @@ class _Session:
         self._stack = stack
         self._workers: list[Worker] = []
 
-    def start(self, name: str, run: Run) -> Worker:
-        """Start a worker and wait until it is ready."""
-        worker = Worker(name, run, self.counters)
+    def start(self, name: str, run: Run, counters: Counters | None = None) -> Worker:
+        """Start a worker and wait until it is ready. ``counters``: its own, if what it does is not to be counted."""
+        worker = Worker(name, run, counters or self.counters)
         self._stack.callback(worker.stop)
         self._workers.append(worker)
         worker.wait_ready(_READY_SECONDS)
@@ -110,6 +111,8 @@ def run(shape: Shape, candidate: Candidate, times: Times) -> Reading:
                 return _run_traffic(session, shape, times)
             if isinstance(shape, Idle):
                 return _run_idle(session, shape)
+            if isinstance(shape, Isolation):
+                return _run_isolation(session, shape, times)
             return _run_huge(session, shape)
         except (WorkerError, OSError):
             time.sleep(0.2)  # a router that dies takes its clients and its /proc with it: blame the router
@@ -224,6 +227,65 @@ def _run_idle(session: _Session, shape: Idle) -> Reading:
         "busy": used.total / 2.0,
         "clients": float(shape.clients),
     }
+
+
+def _run_isolation(session: _Session, shape: Isolation, times: Times) -> Reading:
+    """The router has a core of its own, where there is more than one: what is waited for is the router, not a core."""
+    router, counters = session.router, session.counters
+    cores = sorted(os.sched_getaffinity(0))
+    others = set(cores[1:]) or set(cores)
+    os.sched_setaffinity(router.pid, {cores[0]})
+    os.sched_setaffinity(0, others)  # the workers inherit it
+    try:
+        clients = session.start("modest clients", modest.be_modest(router.port, shape.modest))
+        measure.put_first(router.pid, clients.pid)
+        session.sleep(times.warm_up)
+        alone = _modest_window(session, times)
+        greedy_counters = Counters()
+        greedy = session.start("greedy client", greed.be_greedy(router.port, shape.greed), greedy_counters)
+        session.wait(lambda: _done(greedy_counters) > 0, _WARM_SECONDS)
+        session.sleep(times.warm_up)
+        counters.values[CROWDED] = 1
+        before = _done(greedy_counters)
+        beside = _modest_window(session, times)
+        greedy_per_second = (_done(greedy_counters) - before) / beside["seconds"]
+        greedy_counters.phase = workers.CLOSE
+        greedy.result(_SETTLE_SECONDS)
+        counters.phase = workers.STOP
+        session.wait(lambda: counters[ACCEPTED] + counters[REFUSED] == counters[SENT], _SETTLE_SECONDS)
+        counters.phase = workers.CLOSE
+        timed = clients.result(_SETTLE_SECONDS)
+    finally:
+        os.sched_setaffinity(0, cores)
+    session.router.check()
+    if counters[ACCEPTED] != counters[SENT]:
+        raise RunError(f"of {counters[SENT]} modest messages {counters[ACCEPTED]} were accepted")
+    if not greedy_per_second:
+        raise RunError("the greedy client did nothing")
+    return timed | {
+        "alone_per_second": alone["per_second"] / MODEST,
+        "alone_busy": alone["busy"],
+        "per_second": beside["per_second"] / MODEST,
+        "busy": beside["busy"],
+        "others": beside["others"],
+        "greedy_per_second": greedy_per_second,
+        "kept": beside["per_second"] / alone["per_second"],
+        "p50_ratio": timed["p50_us"] / timed["alone_p50_us"],
+        "p99_ratio": timed["p99_us"] / timed["alone_p99_us"],
+    }
+
+
+def _done(greedy: Counters) -> int:
+    """How many of its messages have arrived, or KiB of a long one; if it sends none, how much else it has sent."""
+    return greedy.arrived or greedy[RECEIVED_BYTES] >> 10 or greedy[SENT]
+
+
+def _modest_window(session: _Session, times: Times) -> Reading:
+    session.counters.phase = workers.MEASURE
+    try:
+        return _window(session, partial(session.sleep, times.window))
+    finally:
+        session.counters.phase = workers.WARM_UP
 
 
 def _run_huge(session: _Session, shape: Huge) -> Reading:

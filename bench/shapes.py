@@ -41,10 +41,11 @@ class Traffic:
     rate: int = 0  # messages per second; 0: as fast as they go
     multicast: bool = False  # every consumer gets every message
     answered: bool = False  # each message is a request, and gets a reply at its producer's temporary address
+    place: bytes = b"bench"  # what its addresses begin with
 
     def address(self, link: int) -> bytes:
         """Where that link is attached."""
-        return b"%s/%d" % (b"multicast" if self.multicast else b"bench", link % self.addresses)
+        return b"%s/%d" % (b"multicast" if self.multicast else self.place, link % self.addresses)
 
     @property
     def copies(self) -> int:
@@ -83,7 +84,51 @@ class Huge:
     key: str = "growth_mib"
 
 
-Shape: TypeAlias = Traffic | Idle | Huge
+@dataclass(frozen=True)
+class Isolation:
+    """Modest clients at a fixed rate, first alone, then beside a greedy one that does ``greed`` as fast as it can."""
+
+    name: str
+    summary: str
+    greed: str
+    rate: int  # messages per second of each modest producer
+    key: str = "p99_ratio"
+
+    @property
+    def modest(self) -> Traffic:
+        """The modest clients: a producer and a consumer on each address, each with a connection of its own."""
+        return Traffic(
+            self.name,
+            self.summary,
+            producers=MODEST,
+            producer_connections=MODEST,
+            consumers=MODEST,
+            consumer_connections=MODEST,
+            addresses=MODEST,
+            rate=self.rate,
+            place=b"modest",
+        )
+
+
+Shape: TypeAlias = Traffic | Idle | Huge | Isolation
+
+MODEST = 9
+_MODEST_RATE = 200
+GREEDS = {
+    "small": "small messages",
+    "64KiB": "messages of 64 KiB",
+    "stream": "a message without end",
+    "settled": "pre-settled messages",
+    "producers": "100 producers, one connection",
+    "addresses": "100 addresses, one connection",
+    "anonymous": "an anonymous producer, 100 addresses",
+    "attaches": "attaches and detaches",
+    "connects": "connects",
+    "flows": "flow frames",
+    "echoes": "flow frames to be answered",
+    "dispositions": "dispositions",
+    "ranges": "dispositions of many at once",
+}
 
 DEFAULT = (
     *(f"{n}-{n}:{credit}{mode}" for n in (1, 4) for credit in (10, 100) for mode in ("", ":settled")),
@@ -95,7 +140,7 @@ DEFAULT = (
     "requests:4",
 )
 
-GRAMMAR = """\
+GRAMMAR = f"""\
 shapes:
   P-C:CREDIT[:settled]  P producers to C consumers, a connection each, one address, 100-byte bodies, pre-settled or not
   body:BYTES            one producer, one consumer, credit 100, bodies of that size
@@ -111,7 +156,11 @@ shapes:
   addresses:N           flatness: N addresses with one producer and one consumer each; likewise
   idle:N                N idle clients: memory of the router for each
   huge:BYTES            one message of that size, streamed: how far the router's memory grows
-BYTES may end in KiB, MiB or GiB. Default: """ + " ".join(DEFAULT)
+  isolation:GREED[:N]   9 modest producers, N messages a second each (200), first alone, then beside a greedy client;
+                        times are from send to outcome. What the greedy one does, as fast as it can, is one of
+                        {", ".join(list(GREEDS)[:7])},
+                        {", ".join(list(GREEDS)[7:])}
+BYTES may end in KiB, MiB or GiB. Default: {" ".join(DEFAULT)}"""
 
 
 def parse(name: str) -> Shape:
@@ -227,6 +276,10 @@ def _huge(name: str, size: str) -> Huge:
     return Huge(name, f"one message of {size}", _bytes(size, 1, (1 << 32) - 1))
 
 
+def _isolation(name: str, greed: str, rate: str = str(_MODEST_RATE)) -> Isolation:
+    return Isolation(name, f"beside {GREEDS[greed]}", greed, _number(rate, 100_000))
+
+
 _KINDS: dict[str, Callable[..., Shape]] = {
     "body": _body,
     "rate": _rate,
@@ -236,6 +289,7 @@ _KINDS: dict[str, Callable[..., Shape]] = {
     "consumers": _consumers,
     "addresses": _addresses,
     "idle": _idle,
+    "isolation": _isolation,
     "huge": _huge,
 }
 

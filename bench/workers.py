@@ -10,7 +10,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 from typing import Any, TypeAlias
 
-SENT, ACCEPTED, REFUSED, STOPPED, RECEIVED, REPLIED, DAMAGED, RECEIVED_BYTES, _PHASE = range(9)
+SENT, ACCEPTED, REFUSED, STOPPED, RECEIVED, REPLIED, DAMAGED, RECEIVED_BYTES, CROWDED, _PHASE = range(10)
 WARM_UP, MEASURE, STOP, CLOSE, END = range(5)
 
 MAX_SAMPLES = 200_000
@@ -26,6 +26,7 @@ class WorkerError(Exception):
 class Counters:
     """Numbers in shared memory: each is written by one process and read by all.
 
+    CROWDED is whether the greedy client is there.
     The measuring process moves ``phase`` on; the workers look at it once per turn of their loops.
     """
 
@@ -60,6 +61,7 @@ class Worker:
 
     def __init__(self, name: str, run: Run, counters: Counters) -> None:
         self.name = name
+        self._done = False
         self._pipe, theirs = _context.Pipe()
         self._process = _context.Process(target=_child, args=(run, counters, theirs), daemon=True)
         self._process.start()
@@ -73,11 +75,12 @@ class Worker:
     def result(self, seconds: float) -> Result:
         """Wait for the worker's result. Raises WorkerError if it fails or takes too long."""
         result: Result = self._wait("done", seconds)
+        self._done = True
         return result
 
     def check(self) -> None:
         """Raise WorkerError if the worker has failed."""
-        if self._pipe.poll():
+        if not self._done and self._pipe.poll():
             self._wait("nothing", 0)
 
     def stop(self) -> None:
