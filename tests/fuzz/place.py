@@ -21,6 +21,12 @@ class _Nowhere:
     def write(self, data: memoryview) -> int:
         return len(data)
 
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
     def lose(self) -> None:
         self.over = True
 

@@ -6,7 +6,7 @@ message and every outcome, and a call costs as much as a tenth of what the core 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from txrouter.amqp import engine
 from txrouter.amqp.deadlines import Deadlines
@@ -44,32 +44,20 @@ from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.lifecycle import Lifecycle
 from txrouter.amqp.outcomes import heard
 from txrouter.amqp.outgoing import OutgoingLink
+from txrouter.amqp.shares import LITTLE, Share
 from txrouter.amqp.sizes import OUTGOING_HIGH
 from txrouter.core.outcomes import ACCEPTED
 from txrouter.core.users import NOBODY, User
 
 if TYPE_CHECKING:
     from txrouter.amqp.turn import Turn
+    from txrouter.amqp.wire import Wire
     from txrouter.core.access import Permit
     from txrouter.core.router import Router
 
-__all__ = ["Connection", "Wire"]
+__all__ = ["Connection"]
 
 UNLIMITED = 1 << 31
-
-
-class Wire(Protocol):
-    """What a connection needs of the transport under it."""
-
-    def write(self, data: memoryview) -> int:
-        """Write now. Returns how much was taken at once, and takes care of the rest: less than all means that the
-        connection is to be `blocked` until `unblock` is called. -1 if the transport is lost."""
-
-    def lose(self) -> None:
-        """Close, after what was written."""
-
-    def abort(self) -> None:
-        """Close at once."""
 
 
 class Connection:
@@ -106,6 +94,7 @@ class Connection:
         self.owed: int | None = None
         """How many frames had been written when a begin or an attach was answered last; None if the answer has gone."""
         self._wire = wire
+        self._share = Share(self, wire)
         self._congested: list[OutgoingLink] = []
         self.pn_transport, self.pn_connection, self._collector = engine.new_connection(
             router.id, limits.max_frame_size, limits.max_sessions, limits.idle_timeout
@@ -122,7 +111,13 @@ class Connection:
         """Bytes came."""
         if self.deaf:
             self._wire.lose()
-            return
+        elif self._share.heavy:
+            self._share.put_off(data)
+        else:
+            self.serve(data)
+
+    def serve(self, data: bytes) -> None:
+        """Serve what came, as far as the connection's share of the turn goes."""
         self.router.now = self.turn.clock()
         try:
             self._push(data)
@@ -133,11 +128,14 @@ class Connection:
         self.heard = True
         size = len(data)
         transport = self.pn_transport
-        taken = transport_push(transport, data, size)
+        share = self._share
+        taken = transport_push(transport, data, size if size < share.piece else share.piece)
         self._serve_events()
         position = taken
-        while taken > 0 and position < size and not self.deaf:
-            taken = transport_push(transport, offset(data, position), size - position)
+        while taken > 0 and not self.deaf:
+            if (size > LITTLE and share.is_used_up(data, position)) or position == size:
+                break
+            taken = transport_push(transport, offset(data, position), min(size - position, share.piece))
             position += taken
             self._serve_events()
         if taken <= 0 and not self.lost:
@@ -436,6 +434,7 @@ class Connection:
         """The transport is gone, whatever the reason."""
         if self.lost:
             return
+        self._share.leave()
         self.lost = self.deaf = True
         self.lifecycle.leave()
         for waiting in self.waiters:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from txrouter.amqp.shares import LIGHT, SLICE
+
 if TYPE_CHECKING:
     from txrouter.amqp.connection import Connection
     from txrouter.amqp.incoming import IncomingLink
     from txrouter.amqp.outgoing import OutgoingLink
+    from txrouter.amqp.shares import Share
     from txrouter.core.router import Router
 
 __all__ = ["Turn"]
@@ -27,6 +30,7 @@ class Turn:
         self._scheduled = False
         self.clock = clock
         self._dirty: list[Connection] = []
+        self._put_off: list[Share] = []
         self._crowded: dict[Connection, None] = {}
         self._resumed: dict[IncomingLink, None] = {}
         self._draining: dict[OutgoingLink, None] = {}
@@ -47,6 +51,11 @@ class Turn:
     def resume(self, link: IncomingLink) -> None:
         """This link can go on reading."""
         self._resumed[link] = None
+        self.wake()
+
+    def put_off(self, share: Share) -> None:
+        """This connection goes on when what others sent was served, and what there is for them was written."""
+        self._put_off.append(share)
         self.wake()
 
     def crowd(self, connection: Connection) -> None:
@@ -83,8 +92,11 @@ class Turn:
                     outgoing.drained()
             else:
                 break
+        put_off, self._put_off = self._put_off, []
+        for share in put_off:
+            share.go_on(max(SLICE / len(put_off), LIGHT))
         self._scheduled = False
-        if self._crowded:
+        if self._crowded or put_off:
             self.wake()
         if self.after:
             after, self.after = self.after, []

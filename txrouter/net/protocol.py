@@ -98,7 +98,7 @@ class RouterProtocol(Protocol):
     # -- bytes out: the Wire of a connection -------------------------------------------------------
 
     def write(self, data: memoryview) -> int:
-        """As `txrouter.amqp.connection.Wire` says."""
+        """As `txrouter.amqp.wire.Wire` says."""
         transport: Any = self.transport
         if self._try_write is None:
             transport.write(bytes(data))
@@ -116,6 +116,16 @@ class RouterProtocol(Protocol):
             self._full = True
             transport.write(bytes(data[taken:]))
         return int(taken)
+
+    def pause(self) -> None:
+        """As `txrouter.amqp.wire.Wire` says."""
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+    def resume(self) -> None:
+        """As `txrouter.amqp.wire.Wire` says."""
+        transport: Any = self.transport
+        transport.resumeProducing()
 
     def lose(self) -> None:
         """Close, after what was written."""

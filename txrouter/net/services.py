@@ -22,6 +22,9 @@ __all__ = ["ListenerService"]
 BACKLOG = 1_024
 """Connections the kernel may hold for us: a thousand clients that reconnect at once are usual."""
 
+ACCEPTS = 1
+"""Connections accepted in one turn. To accept, greet and lose one is as much work as thirty messages."""
+
 
 class ListenerService(Service):
     """Accepts connections on one endpoint.
@@ -84,6 +87,7 @@ class ListenerService(Service):
         self._outcome = outcome
         if not isinstance(outcome, Failure):
             self._port = outcome
+            accept_few(outcome)
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.callback(outcome)
@@ -111,6 +115,19 @@ class ListenerService(Service):
         if self._listening is not None and self._outcome is None:
             self._listening.cancel()
         return self.stop_listening()
+
+
+def accept_few(port: Any) -> None:
+    """Let a port accept `ACCEPTS` in a turn. Twisted would come to accept all that want to connect at once, while those
+    who are connected wait."""
+    if hasattr(port, "numberAccepts"):
+        accept = port.doRead
+
+        def do_read() -> None:
+            port.numberAccepts = ACCEPTS
+            accept()
+
+        port.doRead = do_read
 
 
 def with_backlog(endpoint: str) -> str:

@@ -35,6 +35,7 @@ class Pacemaker:
         self._expiring: Any = None
         self._expires_at = 0.0
         self._ending: Any = None
+        self._queued = False
         self.turn = Turn(router, self._scheduler(), self.clock)
 
     def _scheduler(self) -> Callable[[], None]:
@@ -42,9 +43,19 @@ class Pacemaker:
         # the poll up, and callLater() costs more than a message does; neither is needed in the reactor's thread.
         if isinstance(self._reactor, ReactorBase) and hasattr(self._reactor, "threadCallQueue"):
             queue = self._reactor.threadCallQueue
-            entry: Any = (self._end, (), {})
-            return lambda: queue.append(entry)
+            entry: Any = (self._end_queued, (), {})
+
+            def schedule() -> None:
+                if not self._queued:
+                    self._queued = True
+                    queue.append(entry)
+
+            return schedule
         return self._later
+
+    def _end_queued(self) -> None:
+        self._queued = False
+        self._end()
 
     def _later(self) -> None:
         if self._ending is None:
@@ -72,7 +83,7 @@ class Pacemaker:
     def _expire(self) -> None:
         self._router.now = self.clock()
         self._router.holding.expire()
-        self._end()  # timers run after the queue of `_scheduler`: nobody else would end this turn before the next poll
+        self._end_from_timer()
 
     def later(self, delay: float, call: Callable[[], None]) -> IDelayedCall:
         """Call it after so many seconds, and end the turn."""
@@ -91,7 +102,13 @@ class Pacemaker:
         self._beating = self._timers.callLater(BEAT, self._tick)
         self._router.now = now = self.clock()
         self._beat(now)
+        self._end_from_timer()
+
+    def _end_from_timer(self) -> None:
+        # timers run after the queue of `_scheduler`: nobody else would end this turn before the next poll is over
         self._end()
+        if self._queued:
+            self._reactor.wakeUp()
 
     def stop(self) -> None:
         """Leave no timer behind."""

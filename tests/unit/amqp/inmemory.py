@@ -115,8 +115,15 @@ class Wire:
     def __init__(self) -> None:
         self.output = bytearray()
         self.room: int | None = None
+        self.paused = False
         self.closing = False
         self.aborted = False
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
 
     def write(self, data: memoryview) -> int:
         taken = len(data) if self.room is None else min(len(data), max(0, self.room - len(self.output)))
