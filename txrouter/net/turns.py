@@ -92,7 +92,7 @@ class Pacemaker:
     def _called(self, call: Callable[[], None]) -> None:
         self._router.now = self.clock()
         call()
-        self._end()
+        self._end_from_timer()
 
     def start(self) -> None:
         """Begin to beat."""
