@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_run(commands.add_parser("run", help="run a router"))
     _add_check(commands.add_parser("check", help="check a config"))
-    _add_can(commands.add_parser("can", help="say whether a user may send to or receive from an address"))
+    _add_can(commands.add_parser("can", help="say whether a user may do something, as send to an address"))
     _add_passwd(commands.add_parser("passwd", help="give a user a password"))
     _add_policies(commands.add_parser("policies", help="list the distribution policies"))
     _add_send(commands.add_parser("send", help="send messages, and say what became of them"))
@@ -224,13 +224,18 @@ def _policy(name: str, options: Any) -> str:
 
 def _add_can(can: argparse.ArgumentParser) -> None:
     can.description = (
-        "Say whether a user may send to or receive from an address by the access rules of a config, and which rule it "
-        "is that decides. Nothing is started."
+        "Say whether a user may do something by the access rules of a config, and which rule it is that decides. "
+        "Nothing is started."
     )
     can.epilog = "It exits with 0 for yes, with 1 for no, and with 2 if there is no answer."
     can.add_argument("user", metavar="USER", help="the user's name; `anonymous` for whoever does not say one")
-    can.add_argument("action", metavar="send|receive", choices=["send", "receive"], help="what the user wants to do")
-    can.add_argument("address", metavar="ADDRESS", help="the address")
+    can.add_argument(
+        "action",
+        metavar="ACTION",
+        choices=["send", "receive", "dynamic", "anonymous_producer", "capacity", "priority"],
+        help="send or receive, with an ADDRESS; or dynamic, anonymous_producer, capacity, priority: the keys of a rule",
+    )
+    can.add_argument("address", metavar="ADDRESS", nargs="?", help="the address, for send and receive")
     can.add_argument("-c", "--config", metavar="FILE", help="the TOML file with the rules")
     can.add_argument(
         "--listener",
@@ -239,13 +244,13 @@ def _add_can(can: argparse.ArgumentParser) -> None:
         default=0,
         help="the listener the user comes by, counted from 0; the first, if not said",
     )
-    can.set_defaults(command=_can)
 
+    def run(given: argparse.Namespace) -> int:
+        from txrouter.can import run
 
-def _can(options: argparse.Namespace) -> int:
-    from txrouter.can import run
+        return run(can, given)
 
-    return run(options)
+    can.set_defaults(command=run)
 
 
 # ---- passwd --------------------------------------------------------------------------------------------------------

@@ -14,10 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
@@ -27,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from txrouter.config_access import AccessRule
 from txrouter.config_authentication import Auth, CertificateField, Mechanisms, Passwords, mechanisms_of
 from txrouter.config_authentication import check as check_authentication
 from txrouter.config_checks import (
@@ -34,6 +32,7 @@ from txrouter.config_checks import (
     Context,
     PolicyName,
     PolicyOptions,
+    Table,
     check_endpoint,
     path_of,
     problem,
@@ -47,7 +46,7 @@ from txrouter.config_tls import (
     PrivateKey,
     tls_settings,
 )
-from txrouter.core.access import Rule, Rules, check_pattern
+from txrouter.core.access import Rule, Rules
 from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.core.limits import Limits
 from txrouter.interfaces import IDistributionPolicyFactory
@@ -71,11 +70,7 @@ class ConfigError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class RouterTable(_Table):
+class RouterTable(Table):
     """`[router]`: what concerns the router as a whole."""
 
     id: str = Field(default_factory=socket.gethostname)
@@ -105,7 +100,7 @@ class RouterTable(_Table):
         return Distribution(self._factory, self.default_options)
 
 
-class Listener(_Table):
+class Listener(Table):
     """`[[listener]]`: where clients connect."""
 
     endpoint: str
@@ -160,7 +155,7 @@ class Listener(_Table):
         return mechanisms_of(self)
 
 
-class Address(_Table):
+class Address(Table):
     """`[[address]]`: the distribution policy of some addresses, named by a pattern or by a prefix."""
 
     prefix: str | None = None
@@ -204,50 +199,12 @@ class Address(_Table):
             table.add_prefix(self.prefix, distribution)
 
 
-def _access_pattern(pattern: str) -> str:
-    check_pattern(pattern)
-    return pattern
-
-
-def _user(name: str) -> str:
-    if not name:
-        raise ValueError("must not be empty")
-    return name
-
-
-_AccessPatterns = Annotated[tuple[Annotated[str, AfterValidator(_access_pattern)], ...], Field(strict=False)]
-
-
-class AccessRule(_Table):
-    """`[[access]]`: what some users may do."""
-
-    users: Annotated[tuple[Annotated[str, AfterValidator(_user)], ...], Field(strict=False)]
-    """Whom it is for: names of users; `*` is everybody."""
-    listener: Annotated[int, Field(ge=0)] | None = None
-    """By which listener they come, counted from 0; any, if not said."""
-    send: _AccessPatterns = ()
-    """The addresses they may send to."""
-    receive: _AccessPatterns = ()
-    """The addresses they may receive from."""
-    dynamic: bool = False
-    """Whether they may have temporary addresses."""
-    anonymous_producer: bool = False
-    """Whether they may have producers whose messages say where they go."""
-
-    @field_validator("users")
-    @classmethod
-    def _for_somebody(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value:
-            raise ValueError("must not be empty; `*` is everybody")
-        return value
-
-
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
 _CountOrNoLimit = Annotated[int, Field(ge=0, le=1_000_000)]
 _Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
-class _LimitsTable(_Table):
+class _LimitsTable(Table):
     """`[limits]`: the keys of `Limits`, each within bounds that a router can work with."""
 
     link_capacity: _Count = _DEFAULTS.link_capacity
@@ -289,7 +246,7 @@ def _limits(given: object) -> Limits:
     return Limits(**table.model_dump())
 
 
-class Config(_Table):
+class Config(Table):
     """Everything a router is told; immutable. Made by `load`, `from_dict` or `default`, never by hand."""
 
     router: RouterTable
@@ -380,7 +337,7 @@ class Config(_Table):
         return Rules([Rule(**rule.model_dump()) for rule in self.access])
 
 
-_TABLES: dict[object, type[_Table]] = {
+_TABLES: dict[object, type[Table]] = {
     "router": RouterTable,
     "listener": Listener,
     "address": Address,

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, TypeAdapter, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError, ValidationInfo
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from twisted.internet.endpoints import serverFromString
@@ -29,6 +29,7 @@ __all__ = [
     "Context",
     "PolicyName",
     "PolicyOptions",
+    "Table",
     "check_endpoint",
     "path_of",
     "problem",
@@ -38,6 +39,12 @@ __all__ = [
 
 UNDECIDED = Distribution(None, None)
 """Stands for the distribution of an address while only its name is looked at."""
+
+
+class Table(BaseModel):
+    """A table of a config: as strict as TOML is, and without a key that is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 @dataclasses.dataclass

@@ -199,6 +199,52 @@ async def test_a_producer_that_is_refused_all_its_messages_does_not_run_out_of_c
         assert (await producer.send(proton.Message("hello", address="y")).over()).name == "rejected"
 
 
+# -- capacity and priority ---------------------------------------------------------------------------------------------
+
+
+@ensureDeferred
+async def test_a_consumer_that_says_what_its_capacity_is_has_to_be_allowed_to(start: Start, passwords: Path) -> None:
+    rules = rule(receive=["x"]), rule("alice", capacity=True)
+    router, alice, bob = await with_users(start, passwords, *rules)
+    assert (await alice.receiver("x", properties={"capacity": 5})).open
+    assert await refused(await bob.receiver("x", properties={"capacity": 5})) == (
+        UNAUTHORIZED,
+        "'bob' may not set a capacity",
+    )
+    assert (await bob.receiver("x", properties={"colour": "red"})).open
+    assert [each.capacity for each in router.core.addresses["x"].consumers] == [5, 1]
+    assert router.core.counters["unauthorized_links"] == router.core.counters["refused_links"] == 1
+
+
+@ensureDeferred
+async def test_without_rules_anybody_may_say_what_its_capacity_is(router: RunningRouter) -> None:
+    assert (await router.receiver("x", properties={"capacity": 5})).open
+
+
+@ensureDeferred
+async def test_priorities_count_of_those_who_may_set_them(start: Start, passwords: Path) -> None:
+    rules = rule(send=["x"], receive=["x"]), rule("alice", priority=True)
+    listener = {"endpoint": LOOPBACK, "passwords": str(passwords), "plain_without_tls": True}
+    address = {"pattern": "x", "distribution": "pull", "priority": True}
+    router = await start(listener=[listener], access=list(rules), address=[address])
+    alice, bob = [await router.client(login=(name, "pencil")) for name in ("alice", "bob")]
+    consumer = await bob.receiver("x", credit=4)
+    producers = [await each.sender("x") for each in (alice, bob)]
+    for each in producers:
+        await each.credited(2)
+    consumer.drain()
+    await wait_until(lambda: not consumer.credit)
+    consumer.link.drain_mode = False
+    for name, producer, priority in ("bob 9", 1, 9), ("alice 5", 0, 5), ("bob 0", 1, 0), ("alice 3", 0, 3):
+        producers[producer].send(proton.Message(name, priority=priority))
+        await quiet(producers[producer])
+    consumer.flow(4)
+    await consumer.count(4)
+    assert consumer.bodies == ["alice 5", "bob 9", "bob 0", "alice 3"]
+    assert [each.message.priority for each in consumer.messages] == [5, 9, 0, 3]
+    assert router.core.counters["unauthorized_priorities"] == 2
+
+
 # -- limits of connections ---------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,8 @@ endpoint = "tcp:0"
 [[access]]
 users = ["nova"]
 send = ["jobs.*"]
+anonymous_producer = true
+priority = true
 [[access]]
 users = ["*"]
 listener = 1
@@ -37,6 +39,10 @@ def config(tmp_path: Path) -> str:
         (["nova", "send", "jobs.a"], 0, "yes: access[0].send[0]: jobs.*"),
         (["nova", "send", "amqp:/jobs/a"], 0, "yes: access[0].send[0]: jobs.*"),
         (["nova", "receive", "jobs.a"], 1, "no: no rule allows it"),
+        (["nova", "priority"], 0, "yes: access[0].priority"),
+        (["nova", "capacity"], 1, "no: no rule allows it"),
+        (["nova", "dynamic"], 1, "no: no rule allows it"),
+        (["nova", "anonymous_producer"], 0, "yes: access[0].anonymous_producer"),
         (["alice", "send", "jobs.a"], 1, "no: no rule is for this user and listener"),
         (["alice", "receive", "x", "--listener", "1"], 0, "yes: access[1].receive[0]: #"),
         (
@@ -80,7 +86,7 @@ def test_a_config_that_is_wrong_is_no_answer(tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr() == ("", f"{path}: access[0].users: is missing\n")
 
 
-@pytest.mark.parametrize("line", [[], ["alice"], ["alice", "send"], ["alice", "take", "x"]])
+@pytest.mark.parametrize("line", [[], ["alice"], ["alice", "send"], ["alice", "take", "x"], ["alice", "dynamic", "x"]])
 def test_a_line_that_cannot_be_understood(line: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["can", *line])

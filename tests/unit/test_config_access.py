@@ -48,6 +48,8 @@ def test_a_rule_may_be_for_a_listener_of_the_command_line() -> None:
             "receive[0]: the pattern 'to-${user}' has 'to-${user}': only ${user}, a token of its own, is replaced",
         ),
         ({"dynamic": 1}, "dynamic: must be true or false, not 1"),
+        ({"capacity": 2}, "capacity: must be true or false, not 2"),
+        ({"priority": 9}, "priority: must be true or false, not 9"),
         ({"sent": ["x"]}, "sent: is unknown; did you mean 'send'?"),
     ],
 )

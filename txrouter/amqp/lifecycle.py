@@ -15,11 +15,11 @@ from txrouter import __version__
 from txrouter.amqp import engine, termini
 from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.outgoing import OutgoingLink
-from txrouter.core.access import UNAUTHORIZED, Action, shown
+from txrouter.core.access import UNAUTHORIZED, Action
 from txrouter.core.addresses import TEMPORARY_LENGTH, is_temporary, normalise
 from txrouter.core.credit import share
 from txrouter.core.router import Unavailable
-from txrouter.core.users import Headcount
+from txrouter.core.users import Headcount, who
 
 if TYPE_CHECKING:
     from txrouter.amqp.connection import Connection
@@ -131,8 +131,7 @@ class Lifecycle:
             if not headcount.enter(name):
                 router.counters["refused_connections"] += 1
                 error = f"more than {headcount.most} connections of one {what}"
-                who = {"connection": connection.name, "host": user.host, "user": shown(user.name)}
-                router.report("connection refused", {**who, "error": error})
+                router.report("connection refused", who(connection.name, user) | {"error": error})
                 connection.close("amqp:resource-limit-exceeded", error)
                 self._uncount()
                 return
@@ -248,6 +247,8 @@ class Lifecycle:
 
     def _consumer(self, id: str, pointer: Any, name: str) -> OutgoingLink:
         properties = engine.remote_link_properties(pointer)
+        if "capacity" in properties:
+            self._check_access("capacity")
         link = OutgoingLink(id, self._connection, properties, pointer, self._capacity(properties))
         session = self.sessions[link.session]
         limits = self._connection.limits
@@ -261,8 +262,7 @@ class Lifecycle:
         link = IncomingLink(id, self._connection, engine.remote_link_properties(pointer), pointer)
         link.may_presettle = mode != engine.SENDS_UNSETTLED
         engine.link_set_max_message_size(pointer, self._connection.limits.max_message_size)
-        if not name:
-            link.permit = self._connection.permit
+        link.permit = self._connection.permit
         self._connection.router.attach_producer(link, name or None)
         link.clear_head()
         return link

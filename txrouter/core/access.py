@@ -13,29 +13,45 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from txrouter.core.addresses import Patterns, is_temporary, normalise, pattern_tokens
+from txrouter.core.users import SHOWN, Group, shown, who
 
 if TYPE_CHECKING:
     from txrouter.core.router import Router
     from txrouter.core.users import User
 
-__all__ = ["UNAUTHORIZED", "Access", "Action", "Decision", "Permit", "Rule", "Rules", "check_pattern", "shown"]
+__all__ = [
+    "FLAGS",
+    "UNAUTHORIZED",
+    "Access",
+    "Action",
+    "Decision",
+    "Flag",
+    "Permit",
+    "Rule",
+    "Rules",
+    "check_pattern",
+]
 
 UNAUTHORIZED: Final = "amqp:unauthorized-access"
 """The condition of what is refused."""
 
-Action = Literal["send", "receive", "dynamic", "anonymous_producer"]
-"""What a rule may allow, as its keys say it."""
+Flag = Literal["dynamic", "anonymous_producer", "capacity", "priority"]
+"""What a rule may allow whatever the address is, as its keys say it."""
+FLAGS: Final[tuple[Flag, ...]] = get_args(Flag)
+Action = Literal["send", "receive"] | Flag
+"""What a rule may allow."""
 
 _WORDS: Final = {
     "send": "send to",
     "receive": "receive from",
     "dynamic": "have a temporary address",
     "anonymous_producer": "be an anonymous producer",
+    "capacity": "set a capacity",
+    "priority": "set priorities at",
 }
-EVERYBODY = "*"
 _USER = "${user}"
 _ENCODED = {ord(each): f"%{ord(each):02X}" for each in "%/.*#"}
 _ON_A_ROUTER = re.compile(r"_topo/0/[^/]+/(?=.)", re.DOTALL)
@@ -43,18 +59,12 @@ _ACCESSES = 1_000
 """Users whose rules are kept as they are looked up."""
 _REMEMBERED = 100
 """Addresses that a connection remembers that it may send to."""
-_SHOWN = 80
-"""The most characters of a name that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Group):
     """One `[[access]]` of a config."""
 
-    users: tuple[str, ...]
-    """Whom it is for; `*` is everybody."""
-    listener: int | None = None
-    """By which listener they come, counted from 0; None for any."""
     send: tuple[str, ...] = ()
     """Patterns of the addresses they may send to."""
     receive: tuple[str, ...] = ()
@@ -63,10 +73,10 @@ class Rule:
     """Whether they may have temporary addresses."""
     anonymous_producer: bool = False
     """Whether they may have producers whose messages say where they go."""
-
-    def is_for(self, user: str, listener: int) -> bool:
-        """Whether it is for this user, who comes by this listener."""
-        return self.listener in (None, listener) and (EVERYBODY in self.users or user in self.users)
+    capacity: bool = False
+    """Whether their consumers may say what their capacity is."""
+    priority: bool = False
+    """Whether the priorities of their messages count."""
 
 
 def check_pattern(pattern: str) -> None:
@@ -98,7 +108,7 @@ class Access:
         self._patterns: dict[str, Patterns[Decision]] = {"send": Patterns(), "receive": Patterns()}
         self._flags: dict[str, Decision] = {}
         self._refused = Decision(False, "no rule allows it")
-        mine = [(number, rule) for number, rule in enumerate(rules) if rule.is_for(user, listener)]
+        mine = [(number, rule) for number, rule in enumerate(rules) if rule.has(user, listener)]
         if not mine:
             self._refused = Decision(False, "no rule is for this user and listener")
         for number, rule in mine:
@@ -106,9 +116,9 @@ class Access:
                 for place, pattern in enumerate(patterns):
                     parts = [own_token if part == _USER else part for part in pattern_tokens(pattern)]
                     self._patterns[key].add(parts, Decision(True, f"access[{number}].{key}[{place}]: {pattern}"))
-            for key, allowed in (("dynamic", rule.dynamic), ("anonymous_producer", rule.anonymous_producer)):
-                if allowed:
-                    self._flags.setdefault(key, Decision(True, f"access[{number}].{key}"))
+            for flag in FLAGS:
+                if getattr(rule, flag):
+                    self._flags.setdefault(flag, Decision(True, f"access[{number}].{flag}"))
 
     def decide(self, action: Action, path: str = "") -> Decision:
         """Whether it is allowed. Of several rules that allow it, the one is named whose pattern is closest.
@@ -163,7 +173,7 @@ class Permit:
         decision = self._access.decide(action, path)
         if not decision.allowed:
             self._report(action, path, decision)
-            return f"{shown(self._user.name)} may not {' '.join((_WORDS[action], path[:_SHOWN])).rstrip()}"
+            return f"{shown(self._user.name)} may not {' '.join((_WORDS[action], path[:SHOWN])).rstrip()}"
         if action == "send":
             if len(self._may_send_to) >= _REMEMBERED:
                 self._may_send_to.clear()
@@ -171,13 +181,7 @@ class Permit:
         return None
 
     def _report(self, action: Action, path: str, decision: Decision) -> None:
-        fields: dict[str, object] = {"connection": self._connection, "host": self._user.host}
-        fields |= {"user": shown(self._user.name), "action": action}
+        fields = who(self._connection, self._user) | {"action": action}
         if path:
-            fields["address"] = path[:_SHOWN]
+            fields["address"] = path[:SHOWN]
         self._router.report("access refused", fields | {"error": decision.why})
-
-
-def shown(user: str) -> str:
-    """The name of a user, who may be anybody, for people."""
-    return repr(user if len(user) <= _SHOWN else f"{user[:_SHOWN]}…")

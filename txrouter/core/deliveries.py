@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from zope.interface import implementer
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from txrouter.core.multicast import Copies
     from txrouter.core.shelves import Shelf
 
-__all__ = ["Aborted", "Delivery", "Malformed"]
+__all__ = ["UNKNOWN", "Aborted", "Delivery", "Malformed"]
+
+UNKNOWN: Final = -1
+"""In place of a priority."""
 
 
 class Malformed(ValueError):
@@ -41,6 +44,7 @@ class Delivery:
         "destination",
         "history",
         "presettled",
+        "priority",
         "producer",
         "sent_at",
         "shelf",
@@ -53,6 +57,8 @@ class Delivery:
         self.arrived = arrived
         self.consumer: Consumer | None = None
         self.sent_at = 0.0
+        self.priority = UNKNOWN
+        """As of which one it is held, where that matters; it is found out when it is held first."""
         self.shelf: Shelf | None = None
         self.history: History | None = None
         self.copies: Copies | None = None

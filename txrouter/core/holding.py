@@ -15,13 +15,14 @@ connection is read first.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from txrouter.core.deliveries import Aborted, Delivery, History, Malformed
+from txrouter.core.deliveries import UNKNOWN, Aborted, Delivery, History, Malformed
 from txrouter.core.expiry import Expiry
 from txrouter.core.links import Address, Consumer, Producer
 from txrouter.core.outcomes import RELEASED, SETTLED, Outcome, rejected
-from txrouter.core.shelves import Shelf, new_shelf
+from txrouter.core.shelves import NORMAL, Shelf, new_shelf
 
 if TYPE_CHECKING:
     from txrouter.core.router import Router
@@ -57,6 +58,8 @@ class Holding:
             deadline = delivery.arrived + ttl / 1000 if isinstance(ttl, int) else None
             if deadline is not None and deadline <= router.now:
                 return self.turn_away_late(delivery)
+            if delivery.destination.by_priority:
+                self._find_priority(delivery)
             shelf[delivery] = None
         except Malformed as error:
             return self.refuse(delivery, error)
@@ -69,6 +72,20 @@ class Holding:
         if multicast is not None:
             self._expiry.add(delivery, multicast.deadline(delivery))
         return False
+
+    def _find_priority(self, delivery: Delivery) -> None:
+        """Find out as of what priority it is held: the one in its header, if its producer may say one.
+
+        :raise Malformed: it cannot be read.
+        """
+        if delivery.priority != UNKNOWN:
+            return
+        given = delivery.field("priority")
+        delivery.priority = given if isinstance(given, int) else NORMAL
+        permit = delivery.producer.permit if delivery.producer is not None else None
+        if delivery.priority != NORMAL and permit is not None and permit.refusal("priority", delivery.address):
+            self._router.counters["unauthorized_priorities"] += 1
+            delivery.priority = NORMAL
 
     def hold_for(self, consumer: Consumer, delivery: Delivery) -> bool:
         """Let it wait for this consumer; otherwise as `hold`."""
@@ -103,11 +120,15 @@ class Holding:
     def adopt(self, delivery: Delivery) -> None:
         """The producer of a whole, pre-settled message is going, the message is not: nobody will send it again. There
         is room for as many as one consumer may have in flight."""
+        address = delivery.destination
         if delivery.shelf is not None:
             self._unshelve(delivery)
+        if address.by_priority:
+            with suppress(Malformed):  # it is refused for that further on
+                self._find_priority(delivery)
         delivery.producer = None
-        if len(delivery.destination.held) < self._router.limits.max_in_flight:
-            self.something_changed(delivery.destination)
+        if len(address.held) < self._router.limits.max_in_flight:
+            self.something_changed(address)
             self._router.route(delivery)
         else:
             self.turn_away(delivery, RELEASED)

@@ -48,7 +48,7 @@ class Producer:
         self.properties = properties
         self.target: Address | None = None
         self.permit: Permit | None = None
-        """Where an anonymous one may send to; None for anywhere."""
+        """Whether its priorities count and, if it is an anonymous one, where it may send to; None for all of that."""
         self.credit = 0
         """What it was granted and has not used up by a delivery that has left the router."""
         self.held = 0

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["NOBODY", "Headcount", "User"]
+__all__ = ["NOBODY", "SHOWN", "Group", "Headcount", "User", "shown", "who"]
+
+EVERYBODY: Final = "*"
+SHOWN: Final = 80
+"""The most characters of a name that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,30 @@ class User:
 
 NOBODY = User("anonymous")
 """Somebody of whom nothing is known."""
+
+
+def shown(user: str) -> str:
+    """The name of a user, who may be anybody, for people."""
+    return repr(user if len(user) <= SHOWN else f"{user[:SHOWN]}…")
+
+
+def who(connection: str, user: User) -> dict[str, object]:
+    """Whom a report is about, as its first fields."""
+    return {"connection": connection, "host": user.host, "user": shown(user.name)}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Whom something in a config is for."""
+
+    users: tuple[str, ...]
+    """Their names; `*` is everybody."""
+    listener: int | None = None
+    """By which listener they come, counted from 0; None for any."""
+
+    def has(self, user: str, listener: int) -> bool:
+        """Whether this user belongs to it, who comes by this listener."""
+        return self.listener in (None, listener) and (EVERYBODY in self.users or user in self.users)
 
 
 class Headcount:

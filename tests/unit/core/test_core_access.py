@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.core.fakes import Stage
-from txrouter.core.access import Access, Action, Decision, Permit, Rule, Rules
+from txrouter.core.access import FLAGS, Access, Action, Decision, Permit, Rule, Rules
 from txrouter.core.users import User
 
 NO_RULE = Decision(False, "no rule allows it")
@@ -90,20 +90,30 @@ def test_a_user_may_do_what_any_rule_allows_in_whatever_order_they_are() -> None
         ("receive", "replies/alice", "access[1].receive[0]: replies/${user}"),
         ("dynamic", "", "access[0].dynamic"),
         ("anonymous_producer", "", "access[1].anonymous_producer"),
+        ("capacity", "", "access[1].capacity"),
+        ("priority", "", "access[0].priority"),
     ],
 )
 def test_the_rule_that_decides_is_named_the_closest_of_several(action: Action, path: str, why: str) -> None:
     made = access(
-        Rule(("*",), send=("a/#", "z"), dynamic=True),
-        Rule(("*",), send=("a/*", "a/b"), receive=("replies/${user}",), dynamic=True, anonymous_producer=True),
+        Rule(("*",), send=("a/#", "z"), dynamic=True, priority=True),
+        Rule(
+            ("*",),
+            send=("a/*", "a/b"),
+            receive=("replies/${user}",),
+            dynamic=True,
+            anonymous_producer=True,
+            capacity=True,
+            priority=True,
+        ),
     )
     assert made.decide(action, path) == Decision(True, why)
 
 
 def test_what_no_rule_allows_is_refused() -> None:
     made = access(Rule(("*",), send=("a",)))
-    asked: list[tuple[Action, str]] = [("send", "b"), ("receive", "a"), ("dynamic", ""), ("anonymous_producer", "")]
-    assert [made.decide(*each) for each in asked] == [NO_RULE] * 4
+    asked: list[tuple[Action, str]] = [("send", "b"), ("receive", "a"), *((flag, "") for flag in FLAGS)]
+    assert [made.decide(*each) for each in asked] == [NO_RULE] * 6
 
 
 @pytest.mark.parametrize("prefix", ["", "_topo/0/r1/", "_topo/0/r2/"])
