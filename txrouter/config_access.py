@@ -56,4 +56,4 @@ class AccessRule(ForClients):
     capacity: bool = False
     """Whether their consumers may say what their capacity is."""
     priority: bool = False
-    """Whether the priorities of their messages count."""
+    """Whether the priorities of their messages count, and their consumers may say what theirs is."""

@@ -216,6 +216,20 @@ async def test_a_consumer_that_says_what_its_capacity_is_has_to_be_allowed_to(st
     assert router.core.counters["unauthorized_links"] == router.core.counters["refused_links"] == 1
 
 
+@pytest.mark.parametrize("property", ["priority", "rabbitmq:priority"])
+@ensureDeferred
+async def test_a_consumer_that_says_what_its_priority_is_has_to_be_allowed_to(
+    start: Start, passwords: Path, property: str
+) -> None:
+    rules = rule(receive=["x"]), rule("alice", priority=True)
+    _, alice, bob = await with_users(start, passwords, *rules)
+    assert (await alice.receiver("x", properties={property: 5})).open
+    assert await refused(await bob.receiver("x", properties={property: 5})) == (
+        UNAUTHORIZED,
+        "'bob' may not set priorities",
+    )
+
+
 @ensureDeferred
 async def test_without_rules_anybody_may_say_what_its_capacity_is(router: RunningRouter) -> None:
     assert (await router.receiver("x", properties={"capacity": 5})).open

@@ -9,13 +9,13 @@ import math
 import secrets
 import string
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from txrouter import __version__
 from txrouter.amqp import engine, termini
 from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.outgoing import OutgoingLink
-from txrouter.core.access import UNAUTHORIZED, Action
+from txrouter.core.access import UNAUTHORIZED, Action, Flag
 from txrouter.core.addresses import TEMPORARY_LENGTH, is_temporary, normalise
 from txrouter.core.credit import share
 from txrouter.core.router import Unavailable
@@ -32,6 +32,8 @@ _FEW_FRAMES = 8
 """That every session has room for: small messages take one each."""
 _A_FEW = 16
 """Deliveries that may be in flight to every consumer."""
+_CLAIMS: Final[dict[str, Flag]] = {"capacity": "capacity", "priority": "priority", "rabbitmq:priority": "priority"}
+"""Link properties by which a consumer says how much of the messages it is to get, and what allows that."""
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -247,8 +249,9 @@ class Lifecycle:
 
     def _consumer(self, id: str, pointer: Any, name: str) -> OutgoingLink:
         properties = engine.remote_link_properties(pointer)
-        if "capacity" in properties:
-            self._check_access("capacity")
+        for property, flag in _CLAIMS.items():
+            if property in properties:
+                self._check_access(flag)
         link = OutgoingLink(id, self._connection, properties, pointer, self._capacity(properties))
         session = self.sessions[link.session]
         limits = self._connection.limits

@@ -50,7 +50,7 @@ _WORDS: Final = {
     "dynamic": "have a temporary address",
     "anonymous_producer": "be an anonymous producer",
     "capacity": "set a capacity",
-    "priority": "set priorities at",
+    "priority": "set priorities",
 }
 _USER = "${user}"
 _ENCODED = {ord(each): f"%{ord(each):02X}" for each in "%/.*#"}
@@ -76,7 +76,7 @@ class Rule(Group):
     capacity: bool = False
     """Whether their consumers may say what their capacity is."""
     priority: bool = False
-    """Whether the priorities of their messages count."""
+    """Whether the priorities of their messages count, and their consumers may say what theirs is."""
 
 
 def check_pattern(pattern: str) -> None:
