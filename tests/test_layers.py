@@ -42,7 +42,15 @@ LAYERS = [
     Layer({"net"}, {"interfaces", "core", "amqp"}),
     Layer({"client"}, set()),
     Layer(
-        {"config", "config_access", "config_authentication", "config_checks", "config_tls", "registry"},
+        {
+            "config",
+            "config_access",
+            "config_authentication",
+            "config_checks",
+            "config_limits",
+            "config_tls",
+            "registry",
+        },
         {"interfaces", "core", "amqp", "net"},
     ),
     Layer({"simulation"}, {"interfaces", "core", "amqp", "net", "config_checks", "registry"}),

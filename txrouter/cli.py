@@ -6,13 +6,15 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from txrouter import __version__
 
 if TYPE_CHECKING:
     from txrouter.config import Address, Config, Listener
+    from txrouter.core.limits import Limits
+    from txrouter.core.users import Group
     from txrouter.registry import Listing, Option
     from txrouter.tap import Program
 
@@ -194,8 +196,29 @@ def _summary(config: Config) -> list[tuple[str, ...]]:
         *(("listens on", _listener(listener)) for listener in config.listener),
         *((_addresses(address), _policy(address.distribution, address.options)) for address in config.address),
         ("other addresses", _policy(router.default_distribution, router.default_options)),
+        *_limits(config.limits),
         ("access", _access(len(config.access))),
     ]
+
+
+def _limits(limits: Limits) -> list[tuple[str, ...]]:
+    from dataclasses import fields
+
+    said = {each.name: getattr(limits, each.name) for each in fields(limits) if each.name != "client"}
+    changed = {name: value for name, value in said.items() if value != getattr(type(limits)(), name)}
+    return [
+        ("limits", _values(changed) or "as by default"),
+        *((f"limits of {_group(each)}", _values(each.limits)) for each in limits.client),
+    ]
+
+
+def _group(group: Group) -> str:
+    users = "everybody" if "*" in group.users else ", ".join(group.users)
+    return users if group.listener is None else f"{users} at listener {group.listener}"
+
+
+def _values(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} = {json.dumps(value, default=str)}" for name, value in values.items())
 
 
 def _listener(listener: Listener) -> str:
@@ -215,8 +238,8 @@ def _addresses(address: Address) -> str:
 def _policy(name: str, options: Any) -> str:
     from dataclasses import fields
 
-    values = [f"{field.name} = {json.dumps(getattr(options, field.name), default=str)}" for field in fields(options)]
-    return f"{name} ({', '.join(values)})" if values else name
+    values = _values({field.name: getattr(options, field.name) for field in fields(options)})
+    return f"{name} ({values})" if values else name
 
 
 # ---- can -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ A `Config` is right by construction: `Config.load`, `Config.from_dict` and `Conf
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 import tomllib
@@ -24,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from txrouter.config_access import AccessRule
+from txrouter.config_access import AccessRule, check_listeners
 from txrouter.config_authentication import Auth, CertificateField, Mechanisms, Passwords, mechanisms_of
 from txrouter.config_authentication import check as check_authentication
 from txrouter.config_checks import (
@@ -35,9 +34,9 @@ from txrouter.config_checks import (
     Table,
     check_endpoint,
     path_of,
-    problem,
     sentence,
 )
+from txrouter.config_limits import ClientLimitsTable, LimitsTable, limits_of
 from txrouter.config_tls import (
     Certificate,
     ClientCA,
@@ -57,8 +56,6 @@ __all__ = ["DEFAULT_ENDPOINT", "AccessRule", "Address", "Config", "ConfigError",
 
 DEFAULT_ENDPOINT = "tcp:5672:interface=127.0.0.1"
 """Where a router listens that is not told where."""
-
-_DEFAULTS = Limits()
 
 
 class ConfigError(ValueError):
@@ -199,53 +196,6 @@ class Address(Table):
             table.add_prefix(self.prefix, distribution)
 
 
-_Count = Annotated[int, Field(ge=1, le=1_000_000)]
-_CountOrNoLimit = Annotated[int, Field(ge=0, le=1_000_000)]
-_Seconds = Annotated[float, Field(gt=0, le=3600)]
-
-
-class _LimitsTable(Table):
-    """`[limits]`: the keys of `Limits`, each within bounds that a router can work with."""
-
-    link_capacity: _Count = _DEFAULTS.link_capacity
-    max_in_flight: _Count = _DEFAULTS.max_in_flight
-    session_in_flight: _Count = _DEFAULTS.session_in_flight
-    max_unsettled: _Count = _DEFAULTS.max_unsettled
-    max_message_size: Annotated[int, Field(ge=0, le=1 << 62)] = _DEFAULTS.max_message_size
-    max_held_size: Annotated[int, Field(ge=1, le=1 << 32)] = _DEFAULTS.max_held_size
-    max_memory: Annotated[int, Field(ge=0, le=1 << 62)] = _DEFAULTS.max_memory
-    max_connections: _CountOrNoLimit = _DEFAULTS.max_connections
-    max_connections_per_user: _CountOrNoLimit = _DEFAULTS.max_connections_per_user
-    max_connections_per_host: _CountOrNoLimit = _DEFAULTS.max_connections_per_host
-    max_sessions: Annotated[int, Field(ge=1, le=32_768)] = _DEFAULTS.max_sessions
-    max_links: Annotated[int, Field(ge=1, le=65_536)] = _DEFAULTS.max_links
-    max_frame_size: Annotated[int, Field(ge=512, le=1 << 20)] = _DEFAULTS.max_frame_size
-    session_window: Annotated[int, Field(ge=1024, le=1 << 30)] = _DEFAULTS.session_window
-    connection_window: Annotated[int, Field(ge=1024, le=1 << 40)] = _DEFAULTS.connection_window
-    handshake_timeout: _Seconds = _DEFAULTS.handshake_timeout
-    idle_timeout: Annotated[float, Field(ge=0, le=86_400)] = _DEFAULTS.idle_timeout
-    write_timeout: _Seconds = _DEFAULTS.write_timeout
-
-    @field_validator("idle_timeout")
-    @classmethod
-    def _a_second_or_off(cls, value: float) -> float:
-        if 0 < value < 1:
-            raise ValueError("must be 0 (off) or at least 1")
-        return value
-
-    @model_validator(mode="after")
-    def _window_holds_frames(self) -> Self:
-        # AMQP counts the window in frames: one that holds none would let nothing through
-        if self.session_window < 2 * self.max_frame_size:
-            raise ValueError(f"session_window must be at least twice max_frame_size ({self.max_frame_size})")
-        return self
-
-
-def _limits(given: object) -> Limits:
-    table = _LimitsTable.model_validate(dataclasses.asdict(given) if isinstance(given, Limits) else given)
-    return Limits(**table.model_dump())
-
-
 class Config(Table):
     """Everything a router is told; immutable. Made by `load`, `from_dict` or `default`, never by hand."""
 
@@ -253,7 +203,7 @@ class Config(Table):
     listener: tuple[Listener, ...] = Field(strict=False)
     address: tuple[Address, ...] = Field(strict=False)
     access: tuple[AccessRule, ...] = Field(strict=False)
-    limits: Annotated[Limits, BeforeValidator(_limits)]
+    limits: Annotated[Limits, BeforeValidator(limits_of)]
 
     @field_validator("listener")
     @classmethod
@@ -264,15 +214,14 @@ class Config(Table):
 
     @field_validator("access")
     @classmethod
-    def _by_listeners_that_are_there(cls, value: tuple[AccessRule, ...], info: ValidationInfo) -> tuple[Any, ...]:
-        count = len(info.data.get("listener", ()))
-        wrong = [
-            problem((number, "listener"), f"there is no listener[{rule.listener}]; they are counted from 0")
-            for number, rule in enumerate(value)
-            if count and rule.listener is not None and rule.listener >= count
-        ]
-        if wrong:
-            raise ValidationError.from_exception_data("access", wrong)
+    def _access_by_listeners(cls, value: tuple[AccessRule, ...], info: ValidationInfo) -> tuple[AccessRule, ...]:
+        check_listeners((), value, info)
+        return value
+
+    @field_validator("limits")
+    @classmethod
+    def _limits_by_listeners(cls, value: Limits, info: ValidationInfo) -> Limits:
+        check_listeners(("client",), value.client, info)
         return value
 
     @classmethod
@@ -342,7 +291,7 @@ _TABLES: dict[object, type[Table]] = {
     "listener": Listener,
     "address": Address,
     "access": AccessRule,
-    "limits": _LimitsTable,
+    "limits": LimitsTable,
 }
 
 
@@ -394,5 +343,7 @@ class _CommandLine:
 
 def _keys(place: tuple[int | str, ...]) -> list[str]:
     """The keys of the table that `place` is in."""
+    if place[:2] == ("limits", "client") and len(place) > 3:
+        return list(ClientLimitsTable.model_fields)
     table = _TABLES[place[0]] if len(place) > 1 else Config
     return list(table.model_fields)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
-from txrouter.config_checks import Table
+from txrouter.config_checks import Table, problem
 from txrouter.core.access import check_pattern
+from txrouter.core.users import Group
 
-__all__ = ["AccessRule", "ForClients"]
+__all__ = ["AccessRule", "ForClients", "check_listeners"]
 
 
 def _access_pattern(pattern: str) -> str:
@@ -40,6 +42,22 @@ class ForClients(Table):
         if not value:
             raise ValueError("must not be empty; `*` is everybody")
         return value
+
+
+def check_listeners(place: tuple[str, ...], groups: Sequence[ForClients | Group], info: ValidationInfo) -> None:
+    """See that the config has the listeners by which these come.
+
+    :param place: where they are, below what is being validated.
+    :raise ValidationError: it has not.
+    """
+    count = len(info.data.get("listener", ()))
+    wrong = [
+        problem((*place, number, "listener"), f"there is no listener[{group.listener}]; they are counted from 0")
+        for number, group in enumerate(groups)
+        if count and group.listener is not None and group.listener >= count
+    ]
+    if wrong:
+        raise ValidationError.from_exception_data("listener", wrong)
 
 
 class AccessRule(ForClients):

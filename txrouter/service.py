@@ -61,7 +61,7 @@ class RouterService(Service):
     def _listener(self, number: int, settings: Listener) -> ListenerService:
         turn = self._pacemaker.turn
         access = partial(self._rules.of, listener=number)
-        factory = RouterFactory(self.router, turn, f"listener{number}", self._door(settings), access)
+        factory = RouterFactory(self.router, turn, f"listener{number}", self._door(settings), access, number)
         return ListenerService(self._reactor, settings.transport, factory, settings.tls)
 
     def _door(self, settings: Listener) -> Door:

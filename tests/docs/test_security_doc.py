@@ -30,7 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_print_what_they_should_and_the_config_takes_what_they_made(here: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    config, access = blocks("toml")
+    config, access, limits = blocks("toml")
     (here / "access.toml").write_text(access)
     for example in re.split(r"^(?=\$ )", "".join(blocks("console")), flags=re.MULTILINE)[1:]:
         command, *printed = example.splitlines()
@@ -43,6 +43,12 @@ def test_the_commands_print_what_they_should_and_the_config_takes_what_they_made
     (here / "router.toml").write_text(config)
     (listener,) = Config.load(here / "router.toml").listener
     assert listener.offered == ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN")
+    (here / "limits.toml").write_text(limits)
+    made = Config.load(here / "limits.toml").limits
+    assert [made.of(user, 0).max_links for user in ("batch", "alice")] == [8, 8]
+    assert [made.of(user, 1).max_links for user in ("batch", "alice")] == [64, 64]
+    assert made.of("batch", 0).max_message_size == 1_000_000
+    assert made.of_listener(0).handshake_timeout == 3
 
 
 def test_every_field_of_a_certificate_is_there() -> None:

@@ -12,6 +12,7 @@ import pytest_twisted
 from tests.net.authorities import Issued
 from tests.net.processes import RouterProcess
 from tests.net.routers import RunningRouter
+from txrouter.net.passwords import Secret, store
 
 Start = Callable[..., Awaitable[RunningRouter]]
 
@@ -42,6 +43,15 @@ async def router(start: Start) -> AsyncIterator[RunningRouter]:
 def certificate(tmp_path: Path) -> Path:
     """A file with a key, and a certificate for `localhost` that it signed itself."""
     return Issued("localhost", names=("localhost",)).write(tmp_path / "router.pem")
+
+
+@pytest.fixture
+def passwords(tmp_path: Path) -> Path:
+    """A password file in which alice and bob are."""
+    path = tmp_path / "passwords"
+    for user in ("alice", "bob"):
+        store(path, user, Secret.of("pencil", 4096))
+    return path
 
 
 @pytest_twisted.async_yield_fixture

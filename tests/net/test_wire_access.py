@@ -15,18 +15,8 @@ from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, RELEASED, Link
 from tests.net.routers import LOOPBACK, RunningRouter, quiet
 from tests.net.waiting import reactor, wait_until
-from txrouter.net.passwords import Secret, store
 
 UNAUTHORIZED = "amqp:unauthorized-access"
-
-
-@pytest.fixture
-def passwords(tmp_path: Path) -> Path:
-    """A password file in which alice and bob are."""
-    path = tmp_path / "passwords"
-    for user in ("alice", "bob"):
-        store(path, user, Secret.of("pencil", 4096))
-    return path
 
 
 async def refused(link: Link) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -50,6 +51,44 @@ def test_a_good_config_is_ok_and_what_it_means_is_shown(tmp_path: Path, capsys: 
     assert shown["news and below"].strip().startswith("round-robin")
     assert shown["other addresses"].strip().startswith("pull")
     assert said.err == ""
+
+
+LIMITS = """
+[limits]
+max_links = 7
+idle_timeout = 16
+[[limits.client]]
+users = ["alice", "bob"]
+listener = 0
+max_links = 256
+[[limits.client]]
+users = ["*"]
+max_sessions = 3
+link_capacity = 9
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", ["limits  as by default"]),
+        (
+            LIMITS,
+            [
+                "limits  max_links = 7",
+                "limits of alice, bob at listener 0  max_links = 256",
+                "limits of everybody  link_capacity = 9, max_sessions = 3",
+            ],
+        ),
+    ],
+    ids=["none", "some"],
+)
+def test_limits_are_shown_where_they_are_not_as_by_default_and_whose_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: list[str]
+) -> None:
+    assert cli.main(["check", write(tmp_path / "router.toml", text)]) == 0
+    lines = [re.sub(" {2,}", "  ", line.strip()) for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in lines if line.startswith("limits")] == said
 
 
 def test_all_problems_of_a_bad_config_are_shown_each_with_the_file(

@@ -47,12 +47,13 @@ from txrouter.amqp.outgoing import OutgoingLink
 from txrouter.amqp.shares import LITTLE, Share
 from txrouter.amqp.sizes import OUTGOING_HIGH
 from txrouter.core.outcomes import ACCEPTED
-from txrouter.core.users import NOBODY, User
+from txrouter.core.users import NOBODY, User, who
 
 if TYPE_CHECKING:
     from txrouter.amqp.turn import Turn
     from txrouter.amqp.wire import Wire
     from txrouter.core.access import Permit
+    from txrouter.core.limits import Limits
     from txrouter.core.router import Router
 
 __all__ = ["Connection"]
@@ -67,11 +68,19 @@ class Connection:
     """
 
     def __init__(
-        self, router: Router, turn: Turn, wire: Wire, name: str, user: User = NOBODY, permit: Permit | None = None
+        self,
+        router: Router,
+        turn: Turn,
+        wire: Wire,
+        name: str,
+        user: User = NOBODY,
+        permit: Permit | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.router = router
         self.turn = turn
-        self.limits = limits = router.limits
+        self.limits = limits = limits or router.limits
+        """What it has of everything at most."""
         self.name = name
         self.user = user
         """Who is at the other end."""
@@ -201,7 +210,7 @@ class Connection:
                 # the first of a read: one that comes alone is found at once, and a flood is not slowed down
                 unchecked = False
                 if delivery_tag(pointer).size > LONGEST_TAG:
-                    self._refuse_tag()
+                    self.refuse_tag()
                     collector_pop(collector)
                     continue
             if incoming.plain and not delivery_partial(pointer):  # type: ignore[union-attr]
@@ -354,16 +363,11 @@ class Connection:
         self.mark()
         return float(due) / 1000
 
-    def check_tags(self, since: float) -> None:
-        """See that what has come since, and is not settled, has no tag that is too long. Most is settled by then; and
-        what is, takes no memory."""
-        for link in self.links.values():
-            if link.__class__ is IncomingLink and link.unsettled and link.has_long_tag(since):
-                self._refuse_tag()
-                return
-
-    def _refuse_tag(self) -> None:
-        self.close("amqp:invalid-field", f"a delivery tag of more than {LONGEST_TAG} bytes")
+    def refuse_tag(self) -> None:
+        """A delivery has a tag that is too long."""
+        error = f"a delivery tag of more than {LONGEST_TAG} bytes"
+        self.refuse("protocol_errors", "protocol error", error)
+        self.close("amqp:invalid-field", error)
 
     # -- endings -----------------------------------------------------------------------------------
 
@@ -413,17 +417,20 @@ class Connection:
         if self._last_unsettled is link.unsettled:
             self._last_unsettled = {}
 
+    def refuse(self, counter: str, event: str, error: object, **more: object) -> None:
+        """Count and report that something is refused; who it is, is in the report."""
+        self.router.counters[counter] += 1
+        self.router.report(event, {**who(self.name, self.user), **more, "error": error})
+
     def failed(self, error: str) -> None:
         """proton found that the peer broke the protocol; it says so to the peer itself."""
-        self.router.counters["protocol_errors"] += 1
-        self.router.report("protocol error", {"connection": self.name, "error": error})
+        self.refuse("protocol_errors", "protocol error", error)
         self.deaf = True
         self._close_soon()
 
     def _broken(self, error: Exception) -> None:
         """Serving this connection failed, by what the peer sent or by a fault of ours: nobody else is to notice."""
-        self.router.counters["broken_connections"] += 1
-        self.router.report("connection failed", {"connection": self.name, "error": error})
+        self.refuse("broken_connections", "connection failed", error)
         self.abort()
 
     def abort(self) -> None:

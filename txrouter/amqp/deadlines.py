@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.multicast import give_up_on_slow
 
 if TYPE_CHECKING:
@@ -52,10 +53,18 @@ class Deadlines:
             return
         if connection.heard and now - self._tags_checked >= CHECK_TAGS_EVERY:
             connection.heard = False
-            connection.check_tags(self._tags_checked)
+            self._check_tags()
             self._tags_checked = now
         for link in list(connection.waiters):
             give_up_on_slow(link, now)
         if now >= self._tick_at:
             due = connection.tick(now)
             self._tick_at = due if due else now + 3600.0
+
+    def _check_tags(self) -> None:
+        """See that what has come since the last look, and is not settled, has no tag that is too long. Most is settled
+        by then; and what is, takes no memory."""
+        for link in self._connection.links.values():
+            if isinstance(link, IncomingLink) and link.unsettled and link.has_long_tag(self._tags_checked):
+                self._connection.refuse_tag()
+                return

@@ -39,6 +39,7 @@ from txrouter.amqp.outcomes import forward_state, say
 from txrouter.amqp.sizes import KEEP, STREAM_FROM
 from txrouter.core.links import Producer
 from txrouter.core.outcomes import rejected
+from txrouter.core.users import SHOWN
 
 if TYPE_CHECKING:
     from txrouter.amqp.connection import Connection
@@ -71,12 +72,12 @@ class IncomingLink(Producer):
     head: IncomingDelivery | None
 
     def __init__(self, id: str, connection: Connection, properties: Mapping[str, object], pn: Any) -> None:
-        super().__init__(id, connection.container, properties)
+        limits = connection.limits
+        super().__init__(id, connection.container, properties, limits)
         self.connection = connection
         self.pn = pn
         self.session = link_session(pn)
         self.may_presettle = True
-        limits = connection.limits
         self.max_size = limits.max_message_size
         self.small = min(KEEP, limits.max_held_size, limits.max_message_size or KEEP)
         """Up to this size a message is read into memory to see where it goes."""
@@ -97,6 +98,11 @@ class IncomingLink(Producer):
         """When the deliveries behind `head` came."""
 
     @property
+    def shown(self) -> str:
+        """The address it sends to, for people; empty for an anonymous producer's."""
+        return self.target.name[:SHOWN] if self.target is not None else ""
+
+    @property
     def user(self) -> User:
         """Whose link it is."""
         return self.connection.user
@@ -113,9 +119,10 @@ class IncomingLink(Producer):
 
     def overdrawn(self) -> None:
         """It sent more than it was granted."""
-        self.connection.refuse_link(
-            self, "amqp:link:transfer-limit-exceeded", "more messages than there was credit for"
-        )
+        if self.pn is not None:
+            error = "more messages than there was credit for"
+            self.connection.refuse("overdrawn", "producer refused", error, address=self.shown)
+            self.connection.refuse_link(self, "amqp:link:transfer-limit-exceeded", error)
 
     def has_long_tag(self, since: float) -> bool:
         """Whether of the unsettled messages that arrived since then one has a tag that is too long."""
@@ -268,7 +275,7 @@ class IncomingLink(Producer):
         address = delivery.destination
         if self.target is not None and delivery.shelf is address.held and not address.by_priority:
             return False
-        room = self.connection.limits.max_held_size - self.ahead_size
+        room = self.limits.max_held_size - self.ahead_size
         if not delivery.read_all(room):
             return False
         self._keep(delivery)
@@ -355,7 +362,8 @@ class IncomingLink(Producer):
 
     def _too_large(self, pointer: Any) -> None:
         router = self.connection.router
-        router.counters["too_large"] += 1
+        error = f"a message of more than {self.max_size} bytes"
+        self.connection.refuse("too_large", "message refused", error, address=self.shown)
         head = self.head
         if head is not None:
             router.abandon(head, TOO_LARGE)

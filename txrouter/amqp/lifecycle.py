@@ -19,13 +19,15 @@ from txrouter.core.access import UNAUTHORIZED, Action, Flag
 from txrouter.core.addresses import TEMPORARY_LENGTH, is_temporary, normalise
 from txrouter.core.credit import share
 from txrouter.core.router import Unavailable
-from txrouter.core.users import Headcount, who
+from txrouter.core.users import Headcount
 
 if TYPE_CHECKING:
     from txrouter.amqp.connection import Connection
 
 __all__ = ["Lifecycle"]
 
+LIMIT_EXCEEDED: Final = "amqp:resource-limit-exceeded"
+"""The condition of what is refused because there is too much of it."""
 SHORTEST_IDLE_TIMEOUT = 1_000
 """Milliseconds; a peer that wants to hear from us more often would have us do nothing else."""
 _FEW_FRAMES = 8
@@ -125,16 +127,18 @@ class Lifecycle:
 
     def _enter(self) -> None:
         """Count the connection as its user's, and its host's; or close it, if there are too many."""
-        connection, user = self._connection, self._connection.user
-        router = connection.router
-        for what, headcount, name in (("user", router.users, user.name), ("host", router.hosts, user.host)):
+        connection = self._connection
+        router, user, limits = connection.router, connection.user, connection.limits
+        for what, headcount, name, most in (
+            ("user", router.users, user.name, limits.max_connections_per_user),
+            ("host", router.hosts, user.host, limits.max_connections_per_host),
+        ):
             if not name:
                 continue
-            if not headcount.enter(name):
-                router.counters["refused_connections"] += 1
-                error = f"more than {headcount.most} connections of one {what}"
-                router.report("connection refused", who(connection.name, user) | {"error": error})
-                connection.close("amqp:resource-limit-exceeded", error)
+            if not headcount.enter(name, most):
+                error = f"more than {most} connections of one {what}"
+                connection.refuse("refused_connections", "connection refused", error)
+                connection.close(LIMIT_EXCEEDED, error)
                 self._uncount()
                 return
             self._counted.append((headcount, name))
@@ -159,7 +163,9 @@ class Lifecycle:
             connection.break_off()
             return
         if len(self.sessions) + self._parting().ended >= connection.limits.max_sessions:
-            connection.close("amqp:resource-limit-exceeded", f"more than {connection.limits.max_sessions} sessions")
+            error = f"more than {connection.limits.max_sessions} sessions"
+            connection.refuse("refused_sessions", "session refused", error)
+            connection.close(LIMIT_EXCEEDED, error)
             return
         window = self._window()
         self._window_left -= window
@@ -207,11 +213,15 @@ class Lifecycle:
         if not engine.link_name(pointer):
             connection.close("amqp:invalid-field", "attach without a name")
         elif links > 2 * limit:
-            connection.close("amqp:resource-limit-exceeded", f"more than {limit} links in a session, and more refused")
+            error = f"more than {limit} links in a session, and more refused"
+            connection.refuse("excess_links", "link refused", error)
+            connection.close(LIMIT_EXCEEDED, error)
         else:
             try:
                 if links > limit:
-                    raise Refusal("amqp:resource-limit-exceeded", f"more than {limit} links in a session")
+                    error = f"more than {limit} links in a session"
+                    connection.refuse("excess_links", "link refused", error)
+                    raise Refusal(LIMIT_EXCEEDED, error)
                 self._accept(pointer)
             except Refusal as refusal:
                 self._refuse(pointer, refusal.condition, str(refusal))

@@ -73,7 +73,7 @@ class Feeding:
 
     def _feed(self, producer: Producer) -> None:
         address = producer.target
-        limits = self._router.limits
+        limits = producer.limits
         if producer.credit < 0:
             producer.overdrawn()
             return

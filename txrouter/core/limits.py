@@ -1,10 +1,26 @@
-"""What the router bounds, with defaults that survive a hostile client. One value, handed in at the start."""
+"""What the router bounds, with defaults that survive a hostile client. One value, handed in at the start; what is for
+some clients only is in it too, and `Limits.of` says what all of it comes to for one of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
-__all__ = ["Limits"]
+from txrouter.core.users import Group
+
+__all__ = ["DEFAULTS", "ClientLimits", "Limits"]
+
+_NOBODY: Final = ""
+"""No user's name: what is for it is for everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits(Group):
+    """One `[[limits.client]]` of a config: what limits are for some clients."""
+
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """Those it names, as the fields of `Limits` are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +68,22 @@ class Limits:
     """Silence after which a connection is closed; half of it is announced to the peer."""
     write_timeout: float = 30.0
     """How long a peer may read nothing while something is to be written to it."""
+
+    client: tuple[ClientLimits, ...] = ()
+    """What some clients have instead. Of several that are for a client, the first that names a limit decides it."""
+
+    def of(self, user: str, listener: int) -> Limits:
+        """The limits of this user, who comes by this listener."""
+        named: dict[str, Any] = {}
+        for each in self.client:
+            if each.has(user, listener):
+                named = {**each.limits, **named}
+        return replace(self, client=(), **named) if self.client else self
+
+    def of_listener(self, listener: int) -> Limits:
+        """The limits at this listener while nobody knows who it is: what is for everybody there."""
+        return self.of(_NOBODY, listener)
+
+
+DEFAULTS: Final = Limits()
+"""The limits of a router that is not told any."""

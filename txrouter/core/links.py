@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
+from txrouter.core.limits import DEFAULTS, Limits
 from txrouter.core.shelves import Shelf, new_shelf
 from txrouter.core.users import NOBODY, User
 from txrouter.interfaces import ICapacityWatcher, IConsumer, ICreditWatcher, IProducer, ISendWatcher, ISettlementWatcher
@@ -35,6 +36,8 @@ class Producer:
         "held",
         "hungry",
         "id",
+        "limits",
+        "low",
         "permit",
         "properties",
         "target",
@@ -42,10 +45,13 @@ class Producer:
         "unsettled",
     )
 
-    def __init__(self, id: str, container: str, properties: Mapping[str, object]) -> None:
+    def __init__(self, id: str, container: str, properties: Mapping[str, object], limits: Limits = DEFAULTS) -> None:
         self.id = id
         self.container = container
         self.properties = properties
+        self.limits = limits
+        self.low = limits.link_capacity // 2
+        """With so much credit, or less, it is seen to."""
         self.target: Address | None = None
         self.permit: Permit | None = None
         """Whether its priorities count and, if it is an anonymous one, where it may send to; None for all of that."""
@@ -118,7 +124,7 @@ class Consumer:
         self.suspended = False
         self.in_flight = 0
         self.max_in_flight = 1 << 31
-        """The most that it is sent unsettled, if that is less than what the router's limits say."""
+        """The most that it is sent unsettled."""
         self.place: Any = None
         self.queue: Shelf | None = None
         """What waits for it and no other; made when it is first needed."""

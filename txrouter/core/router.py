@@ -81,13 +81,12 @@ class Router:
         """The names of addresses that were made for one link each, and are gone when it is."""
         self.counters: Counter[str] = Counter()
         """How often each thing happened that is not the plain way of a message or a link."""
-        self.users = Headcount(self.limits.max_connections_per_user)
-        self.hosts = Headcount(self.limits.max_connections_per_host)
+        self.users = Headcount()
+        self.hosts = Headcount()
         """Whose the open connections are, and where they come from."""
         self.holding = Holding(self)
         self.feeding = Feeding(self)
         self._here = f"_topo/0/{id}/"
-        self._low = self.limits.link_capacity // 2
         self._ending: list[Consumer] = []
 
     # -- addresses and links -----------------------------------------------------------------------
@@ -152,7 +151,6 @@ class Router:
         :raise Unavailable: nobody may.
         """
         address = self._address(name)
-        consumer.max_in_flight = min(consumer.max_in_flight, self.limits.max_in_flight)
         consumer.source = address
         first = not address.consumers
         address.consumers[consumer] = None
@@ -228,7 +226,7 @@ class Router:
         producer = delivery.producer
         if producer is not None:
             producer.credit = credit = producer.credit - 1
-            if credit <= self._low and not producer.hungry:
+            if credit <= producer.low and not producer.hungry:
                 self.feeding.make_hungry(producer)
         delivery.consumer = consumer
         delivery.sent_at = self.now

@@ -54,27 +54,20 @@ class Group:
 
 
 class Headcount:
-    """How many connections each has, of those who may have only so many.
+    """How many connections each has."""
 
-    :param most: how many; 0 for no limit, and then nobody is counted.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
-    def enter(self, name: str) -> bool:
-        """Count a connection more. Returns False, and does not, if that would be too many."""
-        if not self.most:
-            return True
-        if self._counts[name] >= self.most:
+    def enter(self, name: str, most: int) -> bool:
+        """Count a connection more. Returns False, and does not, if there are `most` already; 0 is no limit."""
+        if 0 < most <= self._counts[name]:
             return False
         self._counts[name] += 1
         return True
 
     def leave(self, name: str) -> None:
         """Count one less that was counted."""
-        if self.most:
-            self._counts[name] -= 1
-            if not self._counts[name]:
-                del self._counts[name]
+        self._counts[name] -= 1
+        if not self._counts[name]:
+            del self._counts[name]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from txrouter.amqp.sasl import Negotiation
     from txrouter.amqp.turn import Turn
     from txrouter.core.access import Access
+    from txrouter.core.limits import Limits
     from txrouter.core.links import Producer
     from txrouter.core.router import Router
     from txrouter.core.users import User
@@ -84,7 +85,8 @@ class RouterProtocol(Protocol):
         """As `txrouter.net.authentication.Client` says."""
         self._entry = None
         factory = self._factory
-        self.connection = Connection(factory.router, factory.turn, self, self.name, user, factory.permit(self, user))
+        permit, limits = factory.permit(self, user), factory.limits_of(user)
+        self.connection = Connection(factory.router, factory.turn, self, self.name, user, permit, limits)
         self.connection.blocked = self._full
         # from here on a call less for every read
         self.dataReceived = self.connection.receive  # type: ignore[method-assign]
@@ -184,7 +186,7 @@ class RouterProtocol(Protocol):
         """See to deadlines."""
         if self.connection is not None:
             self.connection.deadlines.beat(now)
-        elif now - self._began > self._factory.router.limits.handshake_timeout:
+        elif now - self._began > self._factory.limits.handshake_timeout:
             self._factory.router.counters["handshake_timeouts"] += 1
             self._give_up_entry()
             self.abort()
@@ -223,6 +225,7 @@ class RouterFactory(Factory):
     """The connections of one listener.
 
     :param access: what a user may do who comes by it; None for everything.
+    :param number: which one it is of the config's listeners.
     """
 
     noisy = False
@@ -234,11 +237,15 @@ class RouterFactory(Factory):
         name: str,
         door: Door | None = None,
         access: Callable[[str], Access | None] = lambda _user: None,
+        number: int = 0,
     ) -> None:
         self.router = router
         self.turn = turn
         self.name = name
         self.door = door or Door()
+        self.limits = router.limits.of_listener(number)
+        """What there is of everything at most, of clients that nobody knows yet."""
+        self._number = number
         self._access = access
         self.protocols: dict[RouterProtocol, None] = {}
         self.lost = 0
@@ -246,9 +253,12 @@ class RouterFactory(Factory):
         self._count = 0
 
     def buildProtocol(self, addr: Any) -> Protocol:
-        limit = self.router.limits.max_connections
+        limit = self.limits.max_connections
         if (limit and len(self.protocols) >= limit) or self.router.short_of_memory:
+            why = "memory is short" if self.router.short_of_memory else f"more than {limit} connections at a listener"
             self.router.counters["refused_connections"] += 1
+            fields = {"connection": self.name, "host": getattr(addr, "host", ""), "error": why}
+            self.router.report("connection refused", fields)
             return _Refused()
         self._count += 1
         return RouterProtocol(self, f"{self.name}/{self._count}")
@@ -257,6 +267,10 @@ class RouterFactory(Factory):
         """What the client of a connection may do; None for everything."""
         access = self._access(user.name)
         return Permit(self.router, protocol.name, user, access) if access is not None else None
+
+    def limits_of(self, user: User) -> Limits:
+        """What the client of a connection has of everything at most."""
+        return self.router.limits.of(user.name, self._number)
 
     def joined(self, protocol: RouterProtocol) -> None:
         """A connection is there."""

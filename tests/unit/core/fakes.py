@@ -179,7 +179,7 @@ class FakeProducer(Producer):
     """A client that sends."""
 
     def __init__(self, stage: Stage, name: str | None, id: str) -> None:
-        super().__init__(id, "container", {})
+        super().__init__(id, "container", {}, stage.router.limits)
         self.stage = stage
         self.granted = 0
         self.sent = 0
@@ -260,6 +260,7 @@ class FakeConsumer(Consumer):
 
     def __init__(self, stage: Stage, name: str, id: str, properties: Mapping[str, object]) -> None:
         super().__init__(id, "container", properties)
+        self.max_in_flight = stage.router.limits.max_in_flight
         self.stage = stage
         self.granted = 0
         """The credit that is on its link, whatever the router makes of it."""
@@ -342,7 +343,7 @@ class Stage:
     """A router and its clients."""
 
     def __init__(
-        self, factory: object = pull.factory, options: object = None, by_priority: int = False, **limits: int
+        self, factory: object = pull.factory, options: object = None, by_priority: int = False, **limits: Any
     ) -> None:
         self.reports: list[tuple[str, dict[str, object]]] = []
         table = AddressTable(distribution(factory, options, bool(by_priority)))

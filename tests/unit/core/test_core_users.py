@@ -1,4 +1,4 @@
-"""How many connections one may have."""
+"""How many connections one may have; and whom something is for."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from txrouter.core.users import Headcount
 
 
 def test_each_may_have_so_many() -> None:
-    headcount = Headcount(2)
-    assert [headcount.enter(name) for name in ("a", "a", "a", "b")] == [True, True, False, True]
+    headcount = Headcount()
+    assert [headcount.enter(name, 2) for name in ("a", "a", "a", "b")] == [True, True, False, True]
+
+
+def test_one_connection_may_have_more_company_than_another() -> None:
+    headcount = Headcount()
+    assert [headcount.enter("a", most) for most in (1, 1, 2, 2, 0)] == [True, False, True, False, True]
 
 
 def test_who_leaves_makes_room_for_one() -> None:
-    headcount = Headcount(1)
-    headcount.enter("a")
+    headcount = Headcount()
+    headcount.enter("a", 1)
     headcount.leave("a")
-    assert [headcount.enter("a"), headcount.enter("a")] == [True, False]
+    assert [headcount.enter("a", 1), headcount.enter("a", 1)] == [True, False]
 
 
 @pytest.mark.parametrize("most", [0, 1])
 def test_nobody_who_has_left_is_remembered(most: int) -> None:
-    headcount = Headcount(most)
-    headcount.enter("a")
-    headcount.enter("a")
-    headcount.leave("a")
+    headcount = Headcount()
+    for _ in range([headcount.enter("a", most) for _ in range(2)].count(True)):
+        headcount.leave("a")
     assert not headcount._counts
 
 
 def test_without_a_limit_there_is_room_for_all() -> None:
-    headcount = Headcount(0)
-    assert all(headcount.enter("a") for _ in range(1000))
+    headcount = Headcount()
+    assert all(headcount.enter("a", 0) for _ in range(1000))
