@@ -33,6 +33,7 @@ class _Keys(Table):
     session_in_flight: _Count = DEFAULTS.session_in_flight
     max_unsettled: _Count = DEFAULTS.max_unsettled
     max_message_size: Annotated[int, Field(ge=0, le=1 << 62)] = DEFAULTS.max_message_size
+    max_message_rate: _CountOrNoLimit = DEFAULTS.max_message_rate
     max_held_size: Annotated[int, Field(ge=1, le=1 << 32)] = DEFAULTS.max_held_size
     max_memory: Annotated[int, Field(ge=0, le=1 << 62)] = DEFAULTS.max_memory
     max_connections: _CountOrNoLimit = DEFAULTS.max_connections

@@ -15,7 +15,7 @@ from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, Link
 from tests.net.raw import RawClient
 from tests.net.routers import LOOPBACK, RunningRouter, quiet
-from tests.net.waiting import wait_until
+from tests.net.waiting import reactor, wait_until
 
 LIMIT_EXCEEDED = "amqp:resource-limit-exceeded"
 
@@ -178,6 +178,51 @@ async def test_who_sends_more_than_there_is_credit_for_is_reported(start: Start)
     about = {"connection": "listener0/2", "host": "127.0.0.1", "user": "'anonymous'", "address": "x"}
     assert router.reports == [("producer refused", {**about, "error": "more messages than there was credit for"})]
     assert router.core.counters["overdrawn"] == 1
+
+
+# -- rate --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rate", "count", "producers"), [(10, 20, 1), (10, 20, 4), (1_000, 2_000, 2)])
+@ensureDeferred
+async def test_a_client_sends_as_fast_as_it_may_and_no_faster(
+    start: Start, passwords: Path, rate: int, count: int, producers: int
+) -> None:
+    router, alice, bob = await alice_and_bob(start, passwords, max_message_rate=rate)
+    consumer = await bob.receiver("x", credit=count, takes=ACCEPTED)
+    began = reactor.seconds()
+    for producer in [await alice.sender("x") for _ in range(producers)]:
+        for _ in range(count // producers):
+            producer.send(b"\0Sw\xa1\5hello")
+    await consumer.count(count)
+    took = reactor.seconds() - began
+    assert count <= rate * took + rate + 1 + producers
+    assert took < 2 * count / rate
+    assert router.core.counters["rate_limited"] > 0
+    assert not router.reports
+
+
+@ensureDeferred
+async def test_another_client_is_not_bound_by_that_rate(start: Start, passwords: Path) -> None:
+    router, _, bob = await alice_and_bob(start, passwords, max_message_rate=1)
+    consumer, producer = await bob.receiver("x", credit=1_000), await bob.sender("x")
+    for _ in range(1_000):
+        producer.send(b"\0Sw\xa1\5hello")
+    await consumer.count(1_000)
+    assert not router.core.counters["rate_limited"]
+
+
+@ensureDeferred
+async def test_an_anonymous_producer_has_the_rate_of_its_client_too(start: Start, passwords: Path) -> None:
+    router, alice, bob = await alice_and_bob(start, passwords, max_message_rate=10)
+    await bob.receiver("x", credit=100, takes=ACCEPTED)
+    producer = await alice.sender(None)
+    began = reactor.seconds()
+    for _ in range(15):
+        producer.send(proton.Message("hello", address="x"))
+    await wait_until(lambda: router.core.counters["rate_limited"])
+    await wait_until(lambda: not producer.unsettled)
+    assert 10 * (reactor.seconds() - began) + 12 >= 15
 
 
 # -- connections -------------------------------------------------------------------------------------------------------

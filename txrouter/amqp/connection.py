@@ -47,6 +47,7 @@ from txrouter.amqp.outgoing import OutgoingLink
 from txrouter.amqp.shares import LITTLE, Share
 from txrouter.amqp.sizes import OUTGOING_HIGH
 from txrouter.core.outcomes import ACCEPTED
+from txrouter.core.rate import Rate
 from txrouter.core.users import NOBODY, User, who
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from txrouter.amqp.wire import Wire
     from txrouter.core.access import Permit
     from txrouter.core.limits import Limits
+    from txrouter.core.links import Producer
     from txrouter.core.router import Router
 
 __all__ = ["Connection"]
@@ -81,6 +83,10 @@ class Connection:
         self.turn = turn
         self.limits = limits = limits or router.limits
         """What it has of everything at most."""
+        self.rate: Rate[Producer] | None = None
+        """How fast its producers may send together; None for as fast as they can."""
+        if limits.max_message_rate:
+            self.rate = Rate(limits.max_message_rate, turn.clock())
         self.name = name
         self.user = user
         """Who is at the other end."""

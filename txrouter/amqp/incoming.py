@@ -77,6 +77,7 @@ class IncomingLink(Producer):
         self.connection = connection
         self.pn = pn
         self.session = link_session(pn)
+        self.rate = connection.rate
         self.may_presettle = True
         self.max_size = limits.max_message_size
         self.small = min(KEEP, limits.max_held_size, limits.max_message_size or KEEP)

@@ -126,7 +126,9 @@ class Holding:
         if address.by_priority:
             with suppress(Malformed):  # it is refused for that further on
                 self._find_priority(delivery)
-        delivery.producer = None
+        if delivery.producer is not None:
+            delivery.producer.credit -= 1  # it was sent: what is left of its credit was not used
+            delivery.producer = None
         if len(address.held) < self._router.limits.max_in_flight:
             self.something_changed(address)
             self._router.route(delivery)

@@ -38,6 +38,8 @@ class Limits:
     """The most unsettled deliveries one producer link may have."""
     max_message_size: int = 0
     """The largest message accepted; 0 for no limit."""
+    max_message_rate: int = 0
+    """The most messages a second of all producers of a connection; 0 for no limit."""
     max_held_size: int = 1 << 20
     """The most bytes one producer may have read into the router for deliveries that let others pass."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from txrouter.core.access import Permit
     from txrouter.core.deliveries import Delivery
     from txrouter.core.multicast import Multicast
+    from txrouter.core.rate import Rate
 
 __all__ = ["Address", "Consumer", "Producer"]
 
@@ -40,6 +41,7 @@ class Producer:
         "low",
         "permit",
         "properties",
+        "rate",
         "target",
         "throttled",
         "unsettled",
@@ -55,6 +57,8 @@ class Producer:
         self.target: Address | None = None
         self.permit: Permit | None = None
         """Whether its priorities count and, if it is an anonymous one, where it may send to; None for all of that."""
+        self.rate: Rate[Producer] | None = None
+        """How fast it may send, together with others; None for as fast as it can."""
         self.credit = 0
         """What it was granted and has not used up by a delivery that has left the router."""
         self.held = 0

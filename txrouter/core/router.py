@@ -130,7 +130,7 @@ class Router:
             address = self._address(name)
             producer.target = address
             address.producers[producer] = None
-        self.feeding.make_hungry(producer)
+        self.feeding.join(producer)
 
     def detach_producer(self, producer: Producer) -> None:
         """A producer's link or connection is gone: what it has in flight is settled for the consumers, and what is held
@@ -143,7 +143,7 @@ class Router:
             del address.producers[producer]
             address.wanting.pop(producer, None)
             self._forget_if_unused(address)
-        producer.draining = True  # it may be hungry still, but is not to be fed any more
+        self.feeding.leave(producer)
 
     def attach_consumer(self, consumer: Consumer, name: str) -> None:
         """A consumer attached. It has no credit yet.
@@ -409,6 +409,18 @@ class Router:
                 consumer.overrun()
         self.holding.offer()
         self.feeding.feed()
+
+    def next_deadline(self) -> float | None:
+        """When `wake` is to be called next, on the router's clock; None if nothing waits for its time."""
+        expires, feeds = self.holding.next_deadline(), self.feeding.next_deadline()
+        if expires is None or feeds is None:
+            return feeds if expires is None else expires
+        return min(expires, feeds)
+
+    def wake(self) -> None:
+        """Time has passed: see to what waits for it. The turn is to be ended."""
+        self.holding.expire()
+        self.feeding.wake()
 
     def stop(self) -> None:
         """Take nothing new: what is held is RELEASED, and so is what still comes. What is in flight may be settled."""

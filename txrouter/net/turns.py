@@ -19,7 +19,7 @@ BEAT = 0.25
 
 
 class Pacemaker:
-    """Drives a router's time: ends its turns, expires what is held, and beats for its connections.
+    """Drives a router's time: ends its turns, wakes it when something is due, and beats for its connections.
 
     :param beat: called with the time, several times a second, while it runs.
     """
@@ -32,8 +32,8 @@ class Pacemaker:
         self.clock: Callable[[], float] = time.monotonic if isinstance(reactor, ReactorBase) else reactor.seconds
         self._beat = beat
         self._beating: Any = None
-        self._expiring: Any = None
-        self._expires_at = 0.0
+        self._waking: Any = None
+        self._wakes_at = 0.0
         self._ending: Any = None
         self._queued = False
         self.turn = Turn(router, self._scheduler(), self.clock)
@@ -67,22 +67,22 @@ class Pacemaker:
 
     def _end(self) -> None:
         self.turn.end()
-        deadline = self._router.holding.next_deadline()
+        deadline = self._router.next_deadline()
         if deadline is not None:
-            self._expire_at(deadline)
+            self._wake_at(deadline)
 
-    def _expire_at(self, deadline: float) -> None:
-        call = self._expiring
+    def _wake_at(self, deadline: float) -> None:
+        call = self._waking
         if call is not None and call.active():
-            if self._expires_at <= deadline:
+            if self._wakes_at <= deadline:
                 return
             call.cancel()
-        self._expires_at = deadline
-        self._expiring = self._timers.callLater(max(0.0, deadline - self.clock()), self._expire)
+        self._wakes_at = deadline
+        self._waking = self._timers.callLater(max(0.0, deadline - self.clock()), self._wake)
 
-    def _expire(self) -> None:
+    def _wake(self) -> None:
         self._router.now = self.clock()
-        self._router.holding.expire()
+        self._router.wake()
         self._end_from_timer()
 
     def later(self, delay: float, call: Callable[[], None]) -> IDelayedCall:
@@ -112,7 +112,7 @@ class Pacemaker:
 
     def stop(self) -> None:
         """Leave no timer behind."""
-        for call in (self._beating, self._expiring, self._ending):
+        for call in (self._beating, self._waking, self._ending):
             if call is not None and call.active():
                 call.cancel()
-        self._beating = self._expiring = self._ending = None
+        self._beating = self._waking = self._ending = None

@@ -195,7 +195,7 @@ class Network:
         """Time passes; what is due then is done."""
         self.now += seconds
         self.router.now = self.now
-        self.router.holding.expire()
+        self.router.wake()
         self.turn.wake()
         self.run()
 

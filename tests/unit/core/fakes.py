@@ -31,6 +31,7 @@ from txrouter.core.limits import Limits
 from txrouter.core.links import Address, Consumer, Producer
 from txrouter.core.multicast import Copy
 from txrouter.core.outcomes import Outcome
+from txrouter.core.rate import Rate
 from txrouter.core.router import Router
 from txrouter.interfaces import (
     ICreditWatcher,
@@ -178,8 +179,9 @@ class FakeCopy(Copy):
 class FakeProducer(Producer):
     """A client that sends."""
 
-    def __init__(self, stage: Stage, name: str | None, id: str) -> None:
+    def __init__(self, stage: Stage, name: str | None, id: str, rate: Rate[Producer] | None = None) -> None:
         super().__init__(id, "container", {}, stage.router.limits)
+        self.rate = rate
         self.stage = stage
         self.granted = 0
         self.sent = 0
@@ -361,9 +363,9 @@ class Stage:
         """An address that somebody is attached to."""
         return self.router.addresses[name]
 
-    def producer(self, name: str | None = "q", id: str = "") -> FakeProducer:
+    def producer(self, name: str | None = "q", id: str = "", rate: Rate[Producer] | None = None) -> FakeProducer:
         """A producer attaches; with None, an anonymous one. The turn ends."""
-        producer = FakeProducer(self, name, id or self._id("producer"))
+        producer = FakeProducer(self, name, id or self._id("producer"), rate)
         self.turns()
         return producer
 
@@ -406,9 +408,9 @@ class Stage:
     def later(self, seconds: float) -> None:
         """Time passes. What is due then is done, as a timer would, and the turn ends."""
         self.router.now += seconds
-        deadline = self.router.holding.next_deadline()
+        deadline = self.router.next_deadline()
         if deadline is not None and deadline <= self.router.now:
-            self.router.holding.expire()
+            self.router.wake()
         self.turns()
 
 

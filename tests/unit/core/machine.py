@@ -16,7 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.unit.core.fakes import FakeCopy, Stage, distribution
 from tests.unit.core.lively import TOO_LARGE, LiveConsumer, LiveMessage, LiveProducer, copies_say
 from txrouter.core.deliveries import Malformed
+from txrouter.core.links import Producer
 from txrouter.core.outcomes import ACCEPTED, RELEASED, SETTLED, Outcome, modified
+from txrouter.core.rate import Rate
 from txrouter.policies import closest, multicast, pull, round_robin, weighted
 
 __all__ = ["STEPS", "RouterMachine"]
@@ -75,6 +77,8 @@ class RouterMachine(RuleBasedStateMachine):
         for name, options in MULTICAST.items():
             self.router.table.add_pattern(name, distribution(multicast.factory, options))
         self.limits = self.router.limits
+        self.rate: Rate[Producer] = Rate(3, 0.0)
+        """How fast every other producer may send."""
         self.messages: list[LiveMessage] = self.stage.messages  # type: ignore[assignment]
         self.arrivals = 0
         self.all_producers: list[LiveProducer] = []
@@ -102,7 +106,8 @@ class RouterMachine(RuleBasedStateMachine):
     @rule(place=PLACES | st.none())
     def a_producer_attaches(self, place: int | None) -> None:
         name, id = None if place is None else self._name(place), f"producer-{len(self.all_producers) + 1}"
-        self.all_producers.append(LiveProducer(self.stage, name, id))
+        rate = self.rate if len(self.all_producers) % 2 else None
+        self.all_producers.append(LiveProducer(self.stage, name, id, rate))
 
     @precondition(lambda self: len(self.consumers) < 10)
     @rule(place=PLACES, credit=st.integers(0, 6), capacity=st.sampled_from([1, 1, 3]))
@@ -355,7 +360,11 @@ class RouterMachine(RuleBasedStateMachine):
         return float(message.waits_since + rule.seconds(message.presettled))
 
     def _check_fed(self, producer: LiveProducer) -> None:
-        """Where consumers have credit, so has every producer; and who has none is remembered for when they do."""
+        """Where consumers have credit, so has every producer; and who has none is remembered for when they do, or waits
+        for its rate to let it have some."""
+        if producer.rate is not None and producer.rate.is_waiting(producer):
+            assert self.router.next_deadline() is not None, "a producer waits for ever"
+            return
         address = producer.target
         if address is not None:
             assert producer.credit > 0 or producer in address.wanting
