@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ class Feeding:
         self._due: list[tuple[float, int, Rate[Producer]]] = []
         """A heap: when there is something for those that wait for a rate to let them send more."""
         self._count = count()
+        self._sweep_at = 64
 
     def join(self, producer: Producer) -> None:
         """A producer attached."""
@@ -135,6 +136,10 @@ class Feeding:
         due = None if rate.is_due else rate.next_call()
         if due is not None:
             rate.is_due = True
+            if len(self._due) >= self._sweep_at:
+                self._due = [entry for entry in self._due if entry[2].is_waited_for]
+                heapify(self._due)
+                self._sweep_at = 64 + 2 * len(self._due)
             heappush(self._due, (due, next(self._count), rate))
 
     def next_deadline(self) -> float | None:

@@ -52,14 +52,14 @@ class Rate(Generic[T]):
         self._members += 1
 
     def leave(self, who: T, unused: int) -> None:
-        """One less; it had so many tokens left."""
+        """One less; it had so many tokens left. Below 0, it has used more than it had: the others have to wait."""
         self._members -= 1
         self._waiting.pop(who, None)
         self.give_back(unused)
 
     def give_back(self, tokens: int) -> None:
         """So many were not used."""
-        self._tokens = min(self._most, self._tokens + max(0, tokens))
+        self._tokens = min(self._most, self._tokens + tokens)
 
     def take(self, who: T, wanted: int, now: float) -> int:
         """Tokens for somebody who wants so many. It gets none if there are too few, or others wait: then it waits too.

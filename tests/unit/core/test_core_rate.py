@@ -283,6 +283,30 @@ def test_what_stays_when_its_producer_leaves_has_used_its_credit() -> None:
     assert rate._tokens == pytest.approx(before - 3)
 
 
+def test_who_sends_more_than_it_may_and_leaves_has_others_wait_for_that() -> None:
+    stage, consumer, (producer,) = stage_with(10)
+    rate, may_send = producer.rate, producer.may_send
+    for _ in range(may_send + 30):
+        producer.sends_anyway(presettled=True)
+    stage.turn()
+    assert producer.ended
+    other = stage.producer("q", rate=rate)
+    assert until(stage, 2.0, [other]) == 0
+    assert until(stage, 4.0, [other]) > 0
+    assert len(consumer.got) <= 10 * 4 + 11
+
+
+def test_those_that_nobody_waits_for_any_more_are_forgotten() -> None:
+    stage = Stage()
+    stage.consumer("q", credit=1_000_000)
+    for _ in range(1_000):
+        rate: Rate[Producer] = Rate(1, stage.router.now)
+        producers = [stage.producer("q", rate=rate) for _ in range(3)]
+        for each in producers:
+            each.leaves()
+    assert len(stage.router.feeding._due) < 100
+
+
 def test_when_the_first_that_waits_leaves_the_next_is_called() -> None:
     stage, _, producers = stage_with(1, 3)
     send_all(stage, producers)
