@@ -127,7 +127,7 @@ class Consumer:
         """Its credit and what it had in flight, when it last gave credit."""
         self.suspended = False
         self.in_flight = 0
-        self.max_in_flight = 1 << 31
+        self.max_in_flight = DEFAULTS.max_in_flight
         """The most that it is sent unsettled."""
         self.place: Any = None
         self.queue: Shelf | None = None
