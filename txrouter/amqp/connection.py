@@ -83,10 +83,9 @@ class Connection:
         self.turn = turn
         self.limits = limits = limits or router.limits
         """What it has of everything at most."""
-        self.rate: Rate[Producer] | None = None
+        rate = limits.max_message_rate
+        self.rate: Rate[Producer] | None = Rate(rate, turn.clock()) if rate else None
         """How fast its producers may send together; None for as fast as they can."""
-        if limits.max_message_rate:
-            self.rate = Rate(limits.max_message_rate, turn.clock())
         self.name = name
         self.user = user
         """Who is at the other end."""
@@ -106,8 +105,6 @@ class Connection:
         """Bytes of long messages that were put on links here, since then."""
         self.waiters: dict[IncomingLink, None] = {}
         """Links of other connections whose streamed message waits for room here."""
-        self.owed: int | None = None
-        """How many frames had been written when a begin or an attach was answered last; None if the answer has gone."""
         self._wire = wire
         self._share = Share(self, wire)
         self._congested: list[OutgoingLink] = []
@@ -272,8 +269,8 @@ class Connection:
             if size <= 0:
                 if size < 0:
                     self._wire.lose()
-                elif self.owed is not None:
-                    self._see_that_it_went()
+                elif self.lifecycle.owed is not None:
+                    self.lifecycle.see_that_it_went()
                 break
             taken = write(OUTPUT_VIEW[:size])
             if self.lost:
@@ -292,14 +289,6 @@ class Connection:
             self._relieve()
         if self.waiters and not self.blocked:
             self.turn.crowd(self)
-
-    def _see_that_it_went(self) -> None:
-        """There is nothing to write, but there was an answer. If it is not on its way, proton has found no handle for
-        it in the range that the peer named, and will not write a word any more."""
-        if engine.transport_frames_output(self.pn_transport) == self.owed:
-            self.failed("amqp:not-allowed: more links than it says it can have")
-            self.abort()
-        self.owed = None
 
     def _skip_written(self) -> None:
         """Writing makes an event of each transfer, for the credit it took: no news, and there may be thousands."""

@@ -83,6 +83,8 @@ class Lifecycle:
         self._count = 0
         self._counted: list[tuple[Headcount, str]] = []
         """Where this connection is counted, and as whose."""
+        self.owed: int | None = None
+        """How many frames had been written when a begin or an attach was answered last; None if the answer has gone."""
         self._made: dict[IncomingLink | OutgoingLink, str] = {}
         """The temporary addresses, by the links that they were made for."""
 
@@ -192,7 +194,16 @@ class Lifecycle:
         engine.session_free(session)
 
     def _owe(self) -> None:
-        self._connection.owed = engine.transport_frames_output(self._connection.pn_transport)
+        self.owed = engine.transport_frames_output(self._connection.pn_transport)
+
+    def see_that_it_went(self) -> None:
+        """There is nothing to write, but there was an answer. If it is not on its way, proton has found no handle for
+        it in the range that the peer named, and will not write a word any more."""
+        connection = self._connection
+        if engine.transport_frames_output(connection.pn_transport) == self.owed:
+            connection.failed("amqp:not-allowed: more links than it says it can have")
+            connection.abort()
+        self.owed = None
 
     def _parting(self) -> Parted:
         if self._parted.writes != self._connection.writes:
