@@ -133,6 +133,11 @@ def _nested(constructor: bytes, depth: int) -> bytes:
     return value
 
 
+def _nulls(count: int) -> bytes:
+    """An array of so many values, in ten bytes."""
+    return b"\xf0" + (5).to_bytes(4, "big") + count.to_bytes(4, "big") + b"\x40"
+
+
 def _arrays(depth: int) -> bytes:
     """Arrays of arrays."""
     value = (5).to_bytes(4, "big") + (0).to_bytes(4, "big") + b"\x40"
@@ -158,6 +163,7 @@ TAKES = OPENED + attach(RECEIVER, "fed") + flow(20)
 SHARES = OPENED + attach(RECEIVER, "shared") + flow(20)
 INIT = frame(described(0x41, symbol("ANONYMOUS"), binary(b"guest"), "localhost"), kind=1)
 DEEP = 3_000
+TOO_MUCH = "amqp:resource-limit-exceeded"
 
 # -- before AMQP -------------------------------------------------------------------------------------------------------
 
@@ -409,7 +415,7 @@ _say(
     detached="amqp:not-found",
 )
 _say("another router's address", OPENED, _attach(RECEIVER, address="_topo/0/r2/x"), detached="amqp:not-found")
-_say("link properties by the thousand", OPENED, _attach(RECEIVER, properties=_entries(2500)))
+_say("link properties by the thousand", OPENED, _attach(RECEIVER, properties=_entries(2500)), ends=TOO_MUCH)
 for _name, _data in {
     "descriptors": b"\0" * DEEP + b"\x40",
     "maps": _nested(b"\xd1", DEEP),
@@ -417,9 +423,22 @@ for _name, _data in {
     "arrays": _arrays(DEEP),
     "nulls": b"\xd0" + (4 + 32_000).to_bytes(4, "big") + (32_000).to_bytes(4, "big") + b"\x40" * 32_000,
 }.items():
-    _say(f"link properties of nested {_name}", OPENED, _attach(RECEIVER, properties=_data))
+    _ends = "lives" if _name == "descriptors" else TOO_MUCH
+    _say(f"link properties of nested {_name}", OPENED, _attach(RECEIVER, properties=_data), ends=_ends)
     _say(f"a filter of nested {_name}", OPENED, _attach(RECEIVER, source=_source(filters=_data)))
-    _say(f"outcomes of nested {_name}", OPENED, _attach(RECEIVER, source=_source(outcomes=_data)))
+    _say(f"outcomes of nested {_name}", OPENED, _attach(RECEIVER, source=_source(outcomes=_data)), ends=_ends)
+_say(
+    "links with 65,000 properties in ten bytes each",
+    OPENED,
+    b"".join(_attach(RECEIVER, properties=_nulls(65_000), name=f"l{at}", handle=uint(at)) for at in range(100)),
+    ends=TOO_MUCH,
+)
+_say(
+    "links with 65,000 outcomes in ten bytes each",
+    OPENED,
+    b"".join(_attach(RECEIVER, source=_source(outcomes=_nulls(65_000)), name=f"l{at}") for at in range(100)),
+    ends=TOO_MUCH,
+)
 _say("capabilities of a link by the thousand", OPENED, _attach(desired=symbols(*["x"] * 6000)))
 _say("an unsettled map by the thousand", OPENED, _attach(unsettled=_entries(2500)))
 _say("a capacity that is no number", OPENED, _attach(RECEIVER, properties=mapped({symbol("capacity"): "lots"})))
@@ -661,17 +680,32 @@ _say(
     "a disposition with a state without end",
     TAKES,
     _state(0, 20, described(0x27, False, False, _arrays(DEEP))),
+    ends=TOO_MUCH,
 )
 _say(
     "a rejection that goes on and on",
     TAKES,
     _state(0, 20, described(0x25, described(frames.ERROR, symbol("x" * 10_000), "y" * 10_000, _entries(500)))),
+    ends=TOO_MUCH,
 )
 _say(
     "a rejection nested without end",
     TAKES,
     _state(0, 20, described(0x25, described(frames.ERROR, symbol("x"), "y", _nested(b"\xd1", DEEP)))),
+    ends=TOO_MUCH,
 )
+for _name, _data in {
+    "modification": described(0x27, True, False, _nulls(65_000)),
+    "rejection": described(0x25, described(frames.ERROR, symbol("x"), "y", _nulls(65_000))),
+    "state that is none": described(0x99, _nulls(65_000)),
+}.items():
+    for _settled in (True, False):
+        _say(
+            f"a {_name} of all, with 65,000 values in ten bytes, {'settled' if _settled else 'not settled'}",
+            TAKES,
+            _state(0, 0xFFFF, _data, settled=_settled),
+            ends=TOO_MUCH,
+        )
 _say("a state that is none", TAKES, _state(0, 3, described(0x99, "x")), _state(4, 8, _entries(3)))
 _say("a disposition without a first", TAKES, frame(described(frames.DISPOSITION, True)))
 _say("messages given back again and again", TAKES, *[_state(0, 1000, described(0x26)) + flow(20)] * 20)

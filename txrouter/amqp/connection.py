@@ -46,7 +46,7 @@ from txrouter.amqp.outcomes import heard
 from txrouter.amqp.outgoing import OutgoingLink
 from txrouter.amqp.shares import LITTLE, Share
 from txrouter.amqp.sizes import OUTGOING_HIGH
-from txrouter.core.outcomes import ACCEPTED
+from txrouter.core.outcomes import ACCEPTED, Outcome
 from txrouter.core.rate import Rate
 from txrouter.core.users import NOBODY, User, who
 
@@ -204,8 +204,8 @@ class Connection:
                 # the consumer says what became of it
                 if delivery_settled(pointer):
                     state = delivery_remote_state(pointer)
-                    router.settle(delivery, ACCEPTED if state == STATE_ACCEPTED else heard(pointer, state))
-                else:
+                    router.settle(delivery, ACCEPTED if state == STATE_ACCEPTED else self._heard(pointer, state))
+                elif self.bears(pointer, delivery_remote_state(pointer)):
                     delivery.consumer.updated(delivery, pointer)
                 collector_pop(collector)
                 continue
@@ -229,6 +229,15 @@ class Connection:
             collector_pop(collector)
         self._last_incoming = incoming
         self._last_unsettled = unsettled
+
+    def _heard(self, pointer: Any, state: int) -> Outcome:
+        return heard(pointer, state, with_fields=self.bears(pointer, state))
+
+    def bears(self, pointer: Any, state: int) -> bool:
+        """Whether what the peer says of a delivery can be looked at. If it says too much, the connection is closed."""
+        if not self.deaf and engine.state_says_too_much(pointer, state):
+            self.close("amqp:resource-limit-exceeded", f"a state with more than {engine.VALUES_LIMIT} values")
+        return not self.deaf
 
     def _flow(self, link: IncomingLink | OutgoingLink | None) -> None:
         if link.__class__ is OutgoingLink:

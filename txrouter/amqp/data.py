@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cproton_ffi import ffi, lib
 
-__all__ = ["nesting", "put_lifetime", "put_map", "put_symbols", "read_map", "read_symbols", "text_of"]
+__all__ = ["extent", "put_lifetime", "put_map", "put_symbols", "read_map", "read_symbols", "text_of"]
 
 NULL: Final[Any] = ffi.NULL
 
@@ -85,22 +85,23 @@ def put_map(data: Any, entries: dict[str, str]) -> None:
     lib.pn_data_exit(data)
 
 
-def nesting(data: Any, limit: int) -> int:
-    """How deep the values are nested, as far as `limit` and one more."""
-    deepest = depth = 0
+def extent(data: Any, most: int, deepest: int) -> tuple[int, int]:
+    """How many values there are, and how deep they are nested: as far as `most` and `deepest`, and one more."""
+    count = nesting = depth = 0
     lib.pn_data_rewind(data)
-    while depth <= limit:
+    while count <= most and depth <= deepest:
         if lib.pn_data_next(data):
+            count += 1
             if lib.pn_data_enter(data):
                 depth += 1
-                deepest = max(deepest, depth)
+                nesting = max(nesting, depth)
         elif depth:
             lib.pn_data_exit(data)
             depth -= 1
         else:
             break
     lib.pn_data_rewind(data)
-    return deepest
+    return count, nesting
 
 
 def read_map(data: Any) -> dict[str, object]:

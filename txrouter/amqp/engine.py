@@ -31,7 +31,7 @@ from typing import Any, Final
 import cproton_ffi
 from cproton_ffi import ffi, lib
 
-from txrouter.amqp.data import nesting, put_map, put_symbols, read_map, text_of
+from txrouter.amqp.data import extent, put_map, put_symbols, read_map, text_of
 
 lib.init()
 
@@ -279,6 +279,39 @@ def remote_link_properties(link: Any) -> dict[str, object]:
     return {} if data == NULL else read_map(data)
 
 
+VALUES_LIMIT: Final[int] = 256
+"""The most values that an attach or a state of a delivery may have where they are looked at. Of each, proton makes 72
+bytes when it is asked for them, and keeps those; an array of 65,000 nulls is ten bytes long, and one frame can say it
+of all deliveries."""
+
+
+def link_says_too_much(link: Any) -> bool:
+    """Whether the peer's attach has more values than are looked at."""
+    read = [lib.pn_link_remote_properties(link)]
+    if link_is_sender(link):
+        read.append(terminus_outcomes(link_remote_source(link)))
+    return any(data != NULL and _is_too_much(data) for data in read)
+
+
+def state_says_too_much(delivery: Any, state: int) -> bool:
+    """Whether the peer's state of a delivery has more values than are looked at."""
+    remote = lib.pn_delivery_remote(delivery)
+    if state in _PLAIN_STATES:
+        return False
+    if state == STATE_REJECTED:
+        return _is_too_much(lib.pn_condition_info(lib.pn_disposition_condition(remote)))
+    if state == STATE_MODIFIED:
+        return _is_too_much(lib.pn_disposition_annotations(remote))
+    return _is_too_much(lib.pn_disposition_data(remote))
+
+
+_PLAIN_STATES: Final = (0, STATE_RECEIVED, STATE_ACCEPTED, STATE_RELEASED)
+
+
+def _is_too_much(data: Any) -> bool:
+    return extent(data, VALUES_LIMIT, VALUES_LIMIT)[0] > VALUES_LIMIT
+
+
 # -- conditions and outcomes -----------------------------------------------------------------------
 
 
@@ -360,7 +393,7 @@ def _room(delivery: Any) -> int:
 def _copy_data(source: Any, target: Any, room: int) -> int:
     """Copy a value that fits, and is not nested too deep. Returns how much room is left."""
     size = int(lib.pn_data_encoded_size(source))
-    if 0 < size <= room and nesting(source, NESTING_LIMIT) <= NESTING_LIMIT:
+    if 0 < size <= room and extent(source, VALUES_LIMIT, NESTING_LIMIT)[1] <= NESTING_LIMIT:
         lib.pn_data_copy(target, source)
         return room - size
     return room

@@ -21,6 +21,7 @@ from txrouter.amqp.engine import (
     delivery_aborted,
     delivery_partial,
     delivery_pending,
+    delivery_remote_state,
     delivery_settle,
     delivery_settled,
     delivery_tag,
@@ -148,12 +149,13 @@ class IncomingLink(Producer):
                     self.connection.turn.resume(self)  # to be ended, where that disturbs nobody
             return
         assert isinstance(delivery, IncomingDelivery)
-        if delivery.out is not None:
-            forward_state(pointer, delivery.out)
-            if delivery.consumer is not None:
-                delivery.consumer.connection.mark()
-        elif delivery.copies is not None:
-            forward_to_copies(pointer, delivery)
+        if self.connection.bears(pointer, delivery_remote_state(pointer)):
+            if delivery.out is not None:
+                forward_state(pointer, delivery.out)
+                if delivery.consumer is not None:
+                    delivery.consumer.connection.mark()
+            elif delivery.copies is not None:
+                forward_to_copies(pointer, delivery)
         if delivery_settled(pointer):
             self.connection.router.abandon(delivery)
 

@@ -215,7 +215,7 @@ class Lifecycle:
     def _attach(self, pointer: Any) -> None:
         connection = self._connection
         session = engine.link_session(pointer)
-        if session not in self.sessions:
+        if session not in self.sessions or connection.deaf:
             return
         self.sessions[session].links += 1
         self._owe()
@@ -227,6 +227,8 @@ class Lifecycle:
             error = f"more than {limit} links in a session, and more refused"
             connection.refuse("excess_links", "link refused", error)
             connection.close(LIMIT_EXCEEDED, error)
+        elif engine.link_says_too_much(pointer):
+            connection.close(LIMIT_EXCEEDED, f"attach with more than {engine.VALUES_LIMIT} values")
         else:
             try:
                 if links > limit:

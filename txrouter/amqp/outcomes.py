@@ -22,18 +22,19 @@ from txrouter.core.outcomes import ACCEPTED, RELEASED, SETTLED, Outcome
 __all__ = ["forward_state", "heard", "kept", "say"]
 
 
-def heard(pointer: Any, state: int) -> Outcome:
-    """What the consumer said. Its other fields are read when it is said on, before the pointer is settled."""
+def heard(pointer: Any, state: int, with_fields: bool = True) -> Outcome:
+    """What the consumer said. Its other fields are read when it is said on, before the pointer is settled; or never."""
     if state == STATE_ACCEPTED:
         return ACCEPTED
     if state == STATE_RELEASED:
         return RELEASED
+    origin = (pointer if with_fields else None, state)
     if state == STATE_MODIFIED:
         failed, undeliverable = modified_flags(pointer)
-        return Outcome("modified", delivery_failed=failed, undeliverable_here=undeliverable, origin=(pointer, state))
+        return Outcome("modified", delivery_failed=failed, undeliverable_here=undeliverable, origin=origin)
     if state == STATE_REJECTED:
-        return Outcome("rejected", origin=(pointer, state))
-    return Outcome("settled", origin=(pointer, state)) if state else SETTLED
+        return Outcome("rejected", origin=origin)
+    return Outcome("settled", origin=origin) if state else SETTLED
 
 
 def say(outcome: Outcome, pointer: Any) -> None:
