@@ -34,6 +34,7 @@ from txrouter.config_checks import (
     Table,
     check_endpoint,
     path_of,
+    printable,
     sentence,
 )
 from txrouter.config_limits import ClientLimitsTable, LimitsTable, limits_of
@@ -62,8 +63,8 @@ class ConfigError(ValueError):
     """A config that cannot be used. `str()` of it is its problems, one on each line."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        """Each as `path: what is wrong`."""
+        self.problems = tuple(map(printable, problems))
+        """Each as `path: what is wrong`, in a line that can be printed."""
         super().__init__("\n".join(self.problems))
 
 
@@ -311,6 +312,10 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         if where.startswith("end of"):
             where = f"line {text.count(chr(10)) + 1}, column {len(text) - text.rfind(chr(10))}"
         raise ConfigError([f"{where.removesuffix(')')}: {what}"]) from error
+    except RecursionError:
+        raise ConfigError(["cannot be read: it is nested too deep"]) from None
+    except ValueError:
+        raise ConfigError(["cannot be read: a number has too many digits"]) from None
 
 
 class _CommandLine:

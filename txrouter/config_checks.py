@@ -32,6 +32,7 @@ __all__ = [
     "Table",
     "check_endpoint",
     "path_of",
+    "printable",
     "problem",
     "sentence",
     "unknown",
@@ -121,6 +122,8 @@ def _validated(kind: Any, given: object) -> object:
         wrong += [problem(line["loc"], sentence(line)) for line in error.errors()]
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         raise ValueError(f"the policy's own options are of no use: {error.message}") from error
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
     if wrong:
         raise ValidationError.from_exception_data("options", wrong)
     return options
@@ -190,8 +193,21 @@ def sentence(error: ErrorDetails, known: Sequence[str] = ()) -> str:
         return error["msg"]
     said = re.sub(r"\.0$", "", _SENTENCES[kind].format(**context))
     if kind.endswith("_type") and isinstance(error["input"], str | int | float):
-        return f"{said}, not {json.dumps(error['input'])[:80]}"
+        return f"{said}, not {_shown(error['input'])}"
     return said
+
+
+def _shown(value: str | float) -> str:
+    try:
+        return json.dumps(value)[:80]
+    except ValueError:
+        return "a number with too many digits"
+
+
+def printable(text: str) -> str:
+    """A text for people, who may have written anything: what could be mistaken for the end of a line, or obeyed by a
+    terminal, is escaped."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def unknown(key: str, known: Sequence[str]) -> str:

@@ -396,3 +396,29 @@ def test_the_documentation_has_every_key_and_its_default(registry: Registry) -> 
     assert documented["router.default_distribution"] == '"pull"'
     assert float(documented["router.stop_timeout"]) == Config.default(registry=registry).router.stop_timeout
     assert documented["listener[].allow_bare"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a=" + "[" * 2_000, "cannot be read: it is nested too deep"),
+        ("a=" + "{a=" * 2_000, "cannot be read: it is nested too deep"),
+        ("[limits]\nmax_links=" + "9" * 5_000, "cannot be read: a number has too many digits"),
+        ("router.id=0x" + "f" * 5_000, "router.id: must be a string, not a number with too many digits"),
+        (
+            "[[address]]\npattern='x'\ndistribution='weighted'\noptions.capacity" + ".a" * 2_000 + "=1",
+            "address[0].options: is nested too deep",
+        ),
+        (
+            'router."\\n\\u202e"=1',
+            r"router.\n\u202e: is unknown; there are: id, default_distribution, default_options, stop_timeout",
+        ),
+    ],
+    ids=["arrays", "tables", "digits", "digits in another base", "options", "a key that cannot be printed"],
+)
+def test_what_is_too_much_to_read_is_said_in_a_line(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "router.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        Config.load(file)
+    assert raised.value.problems == (said,)
