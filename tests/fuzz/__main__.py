@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import os
 import re
 import subprocess
@@ -20,8 +21,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from tests.fuzz.corpora import CORPORA
-from tests.fuzz.mutate import LONGEST
-from tests.fuzz.run import SLOWEST, Hand, Result
+from tests.fuzz.mutate import LONGEST, ODD
+from tests.fuzz.run import HANGS, Hand, Result
 from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
@@ -57,13 +58,14 @@ def _guided(target: str, given: argparse.Namespace) -> Result:
     """Inputs that libFuzzer makes of those that reached something new."""
     with tempfile.TemporaryDirectory() as scratch:
         options = {
-            "max_total_time": int(given.seconds),
+            "max_total_time": math.ceil(given.seconds),
             "runs": given.inputs,
             "seed": given.seed,
             "max_len": LONGEST,
-            "timeout": int(SLOWEST) + 8,
+            "timeout": HANGS,
             "rss_limit_mb": MOST_MEMORY,
             "artifact_prefix": f"{scratch}/",
+            "dict": _dictionary(Path(scratch)),
             "print_final_stats": 1,
         }
         (new := Path(scratch) / "new").mkdir()
@@ -76,10 +78,18 @@ def _guided(target: str, given: argparse.Namespace) -> Result:
         )
         if done.returncode:
             result.fault = f"the process ended with {done.returncode}\n{said[-4000:]}"
-            for file in Path(scratch).iterdir():
+            for file in Path(scratch).glob("*-*"):
                 if file.is_file():
                     result.fault += f"\nagain: {_keep(target, file.read_bytes())}"
         return result
+
+
+def _dictionary(scratch: Path) -> Path:
+    """What means something in one of the formats, as libFuzzer reads it."""
+    file = scratch / "dictionary"
+    words = ("".join(f"\\x{byte:02x}" for byte in word) for word in ODD if len(word) <= 64)
+    file.write_text("".join(f'"{word}"\n' for word in words))
+    return file
 
 
 def _stat(said: str, name: str) -> int:
@@ -111,7 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         TARGETS[given.targets[0]](given.input.read_bytes())
         return 0
     if given.guided and importlib.util.find_spec("atheris") is None:
-        parser.error("--guided needs atheris, for which there is no package for this Python; without it, it works")
+        parser.error(
+            "--guided needs atheris, which there is not for every Python and machine; without --guided it works"
+        )
     run = _guided if given.guided else _plain
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda target: run(target, given), given.targets or TARGETS))

@@ -6,13 +6,33 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
-__all__ = ["mutated"]
+__all__ = ["ODD", "mutated"]
 
 LONGEST: Final = 4_096
-_ODD: Final = (
+ODD: Final = (
     *(b"\0", b"\1", b"\x7f", b"\x80", b"\xff", b"\xff\xff", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0"),
     *(b"\x40", b"\x45", b"\x43", b"\x44", b"\x56\1", b"\xa0\0", b"\xa1\0", b"\xa3\0", b"\xc0\1\0", b"\xc1\1\0"),
     *(b"\xb0\xff\xff\xff\xff", b"\xd0\0\0\0\4\0\0\0\0", b"\xf0\0\0\0\5\0\0\0\0\x40", b"\0\x53\x10", b"\0\x53\x14"),
+    *(
+        b"\xf0\0\0\0\5\0\0\xfd\xe8\x40",
+        b"\xf0\0\0\0\5\x7f\xff\xff\xff\x45",
+        b"\0" * 64,
+        b"[" * 999,
+        b"9" * 999,
+        b"{a=" * 333,
+    ),
+    *(
+        b"${user}",
+        b'"\\n"',
+        b"0x",
+        b"%2A",
+        b"_topo/0/",
+        b"\r\n",
+        b"PROXY ",
+        b"AMQP\0\1\0\0",
+        b"AMQP\3\1\0\0",
+        b"\xed\xa0\x80",
+    ),
     *(b"/", b".", b"*", b"#", b"%", b"\n", b"[[", b'"', b"=", b"-1", b"1e999", "ä".encode(), "\u202e".encode()),
 )
 """Pieces that mean something in one of the formats."""
@@ -28,11 +48,11 @@ def _set(random: Random, data: bytearray, _others: Sequence[bytes]) -> None:
 
 def _insert(random: Random, data: bytearray, _others: Sequence[bytes]) -> None:
     at = random.randrange(len(data) + 1)
-    data[at:at] = random.choice(_ODD)
+    data[at:at] = random.choice(ODD)
 
 
 def _overwrite(random: Random, data: bytearray, _others: Sequence[bytes]) -> None:
-    at, odd = random.randrange(len(data)), random.choice(_ODD)
+    at, odd = random.randrange(len(data)), random.choice(ODD)
     data[at : at + len(odd)] = odd
 
 
