@@ -31,7 +31,7 @@ from txrouter.amqp.engine import (
     session_outgoing_bytes,
 )
 from txrouter.amqp.multicast import OutgoingCopy
-from txrouter.amqp.outcomes import forward_state, heard
+from txrouter.amqp.outcomes import forward_state, heard, say
 from txrouter.amqp.sizes import KEEP, LARGE, OUTGOING_HIGH, SHARE, STREAMS_AHEAD
 from txrouter.core.deliveries import Malformed
 from txrouter.core.links import Consumer
@@ -265,5 +265,10 @@ class OutgoingLink(Consumer):
         if self.connection.router.holding.goes_to_another(delivery, outcome):
             self.connection.router.settle(delivery, outcome)
         elif delivery.pn is not None and delivery.producer is not None:
-            forward_state(pointer, delivery.pn)
+            history = delivery.history
+            together = outcome if history is None else history.last_word(outcome)
+            if together is outcome:
+                forward_state(pointer, delivery.pn)
+            else:
+                say(together, delivery.pn)
             delivery.producer.connection.mark()

@@ -198,14 +198,16 @@ def test_what_one_consumer_does_not_want_another_gets(outcome: Outcome, settled:
     ],
     ids=str,
 )
-def test_what_the_producer_is_told_when_nobody_is_left(outcomes: list[Outcome], told: Outcome) -> None:
+@pytest.mark.parametrize("settled", [True, False], ids=["settled", "updated"])
+def test_what_the_producer_is_told_when_nobody_is_left(outcomes: list[Outcome], told: Outcome, settled: bool) -> None:
     net = Network()
     receivers = [net.client().receiver("q", 5) for _ in outcomes]
     sent = net.client().sender("q").sends(MESSAGE)
     for receiver, outcome in zip(receivers, outcomes, strict=True):
-        assert sent.outcome is None
-        receiver.next().settles(outcome)
-    assert sent.outcome == told
+        assert sent.state == SETTLED
+        (receiver.next().settles if settled else receiver.next().updates)(outcome)
+    assert sent.state == told
+    assert sent.outcome == (told if settled else None)
 
 
 @pytest.mark.parametrize(("size", "kept"), [(KEEP, True), (KEEP + 1, False), (10 * KEEP, False)])
