@@ -1,11 +1,11 @@
 # make demo, make test, make bench, make lint: on a machine with git and make, each installs what it needs first.
-# ARGS goes to the command behind demo and bench, as in: make bench ARGS=--help
+# ARGS goes to the command behind demo, bench and soak, as in: make bench ARGS=--help
 
 VENV := .venv
 BIN := $(VENV)/bin
 BOOTSTRAP := setup.cfg pyproject.toml constraints.txt scripts/bootstrap.sh
 
-.PHONY: help demo test test-long fuzz bench clients lint docs constraints clean
+.PHONY: help demo test test-long fuzz bench soak clients lint docs constraints clean
 
 help:
 	@echo 'make demo         start a router, send real traffic through it, show who got what'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-long    the state machines once more, for more than 100,000 steps'
 	@echo 'make fuzz         what everything that parses bytes makes of bytes that are wrong'
 	@echo 'make bench        measure CPU per message, throughput and latency'
+	@echo 'make soak         ten minutes of clients that die and come again, and a ledger of every message'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make clients      install the clients of others that make test runs against the router'
 	@echo 'make docs         the documentation, as HTML in docs/_build/html'
@@ -24,6 +25,9 @@ demo: $(VENV)/.installed-demo
 
 bench: $(VENV)/.installed-demo
 	$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m soak $(ARGS)
 
 test: lint clients
 	$(BIN)/python -m pytest
