@@ -214,6 +214,7 @@ async def soak(options: Options, folder: Path, say: Say) -> Report:
 async def _round(seconds: float, population: Population, router: Router, report: Report, say: Say) -> None:
     ledger = report.ledger
     population.start()
+    known = len(ledger.problems)
     until = ledger.now() + seconds
     while ledger.now() < until:
         await _sleep(min(5.0, until - ledger.now()))
@@ -223,6 +224,9 @@ async def _round(seconds: float, population: Population, router: Router, report:
             f"{counts['arrived']:,} arrived, {population.accidents.total():,} accidents, "
             f"{router.resident() >> 20} MiB, {counts['problems']} problems"
         )
+        for problem in ledger.problems[known:]:
+            say(str(problem))
+        known = len(ledger.problems)
     population.calm()
     if not await _comes(lambda: not ledger.unfinished(), _CALM_WITHIN):
         ledger.never_ended()
