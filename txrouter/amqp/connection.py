@@ -34,7 +34,6 @@ from txrouter.amqp.engine import (
     link_drained,
     link_get_drain,
     offset,
-    session_outgoing_bytes,
     transport_peek,
     transport_pop,
     transport_push,
@@ -43,9 +42,8 @@ from txrouter.amqp.engine import (
 from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.lifecycle import Lifecycle
 from txrouter.amqp.outcomes import heard
-from txrouter.amqp.outgoing import OutgoingLink
+from txrouter.amqp.outgoing import OutgoingLink, relieve
 from txrouter.amqp.shares import LITTLE, Share
-from txrouter.amqp.sizes import OUTGOING_HIGH
 from txrouter.core.outcomes import ACCEPTED, Outcome
 from txrouter.core.rate import Rate
 from txrouter.core.users import NOBODY, User, who
@@ -103,11 +101,12 @@ class Connection:
         """How often all that there was to write has been written."""
         self.streamed = 0
         """Bytes of long messages that were put on links here, since then."""
+        self.congested: list[OutgoingLink] = []
+        """Links here whose sessions have too much unsent."""
         self.waiters: dict[IncomingLink, None] = {}
         """Links of other connections whose streamed message waits for room here."""
         self._wire = wire
         self._share = Share(self, wire)
-        self._congested: list[OutgoingLink] = []
         self.pn_transport, self.pn_connection, self._collector = engine.new_connection(
             router.id, limits.max_frame_size, limits.max_sessions, limits.idle_timeout
         )
@@ -154,7 +153,7 @@ class Connection:
             # proton wants no more: it is closing, and its error is on its way out; or it gave up without a word
             self.mark()
             self._close_soon()
-        if self._congested or self.waiters:
+        if self.congested or self.waiters:
             self.mark()
         if not self.dirty:
             self.mark()
@@ -294,8 +293,8 @@ class Connection:
             self.writes += 1
             self.streamed = 0
         self._skip_written()
-        if self._congested:
-            self._relieve()
+        if self.congested:
+            self.congested = relieve(self.congested)
         if self.waiters and not self.blocked:
             self.turn.crowd(self)
 
@@ -328,25 +327,6 @@ class Connection:
         for link in self.links.values():
             if link.__class__ is OutgoingLink:
                 link.refresh()
-
-    def congest(self, link: OutgoingLink) -> None:
-        """Too much of this link's session is unsent."""
-        if not link.congested:
-            link.congested = True
-            link.refresh()
-            self._congested.append(link)
-
-    def _relieve(self) -> None:
-        still = []
-        for link in self._congested:
-            if link.pn is None:
-                continue
-            if session_outgoing_bytes(link.session) > OUTGOING_HIGH // 2:
-                still.append(link)
-            else:
-                link.congested = False
-                link.refresh()
-        self._congested = still
 
     def resume_waiters(self) -> None:
         """Let the long message go on that has waited longest of those that there is room for. Called by the turn."""
@@ -451,7 +431,7 @@ class Connection:
         for waiting in self.waiters:
             self.turn.resume(waiting)
         self.waiters.clear()
-        self._congested.clear()
+        self.congested.clear()
         self._last_incoming = None
         self._last_unsettled = {}
         engine.free_connection(self.pn_transport, self.pn_connection, self._collector)

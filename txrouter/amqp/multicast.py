@@ -134,7 +134,7 @@ def _send_whole(delivery: IncomingDelivery, consumers: Sequence[OutgoingLink], d
         if not connection.dirty:
             connection.mark()
         if size > LARGE and session_outgoing_bytes(consumer.session) > OUTGOING_HIGH:
-            connection.congest(consumer)
+            consumer.congest()
 
 
 def _leave_producer(delivery: IncomingDelivery, untouched: bool) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from txrouter.amqp.incoming import IncomingLink
     from txrouter.core.users import User
 
-__all__ = ["OutgoingLink"]
+__all__ = ["OutgoingLink", "relieve"]
 
 HEADER: Final[int] = 128
 """Bytes in which a message's header lies, if it has one: its five fields take 34 at most."""
@@ -108,7 +108,7 @@ class OutgoingLink(Consumer):
         if not connection.dirty:
             connection.mark()
         if count > LARGE and session_outgoing_bytes(self.session) > OUTGOING_HIGH:
-            connection.congest(self)
+            self.congest()
 
     def _send_odd(self, delivery: IncomingDelivery, producer: IncomingLink, count: int) -> None:
         """The buffer is full, so there is more; or there was nothing, so it is an empty message, or an aborted one."""
@@ -178,7 +178,7 @@ class OutgoingLink(Consumer):
         else:
             self.unsettled[out] = delivery
         if session_outgoing_bytes(self.session) > OUTGOING_HIGH:
-            self.connection.congest(self)
+            self.congest()
 
     def room(self) -> int:
         """How many bytes more of the message that is streamed may be put on this link now.
@@ -220,6 +220,13 @@ class OutgoingLink(Consumer):
             self, "amqp:resource-limit-exceeded", "no credit for a message that every consumer of the address gets"
         )
 
+    def congest(self) -> None:
+        """Too much of its session is unsent."""
+        if not self.congested:
+            self.congested = True
+            self.refresh()
+            self.connection.congested.append(self)
+
     def refresh(self) -> None:
         """Let the core send to it, or not, as things are now."""
         wanted = self.streaming is not None or self.congested or self.connection.blocked
@@ -245,7 +252,7 @@ class OutgoingLink(Consumer):
             return
         if link_queued(self.pn):
             # its session's window is full, and proton would forget to say it later
-            self.connection.congest(self)
+            self.congest()
         else:
             link_drained(self.pn)
             self.connection.router.credit(self, max(0, link_credit(self.pn)))
@@ -272,3 +279,17 @@ class OutgoingLink(Consumer):
             else:
                 say(together, delivery.pn)
             delivery.producer.connection.mark()
+
+
+def relieve(congested: list[OutgoingLink]) -> list[OutgoingLink]:
+    """Let those be sent to again of whose sessions enough has gone. Returns the others."""
+    still = []
+    for link in congested:
+        if link.pn is None:
+            continue
+        if session_outgoing_bytes(link.session) > OUTGOING_HIGH // 2:
+            still.append(link)
+        else:
+            link.congested = False
+            link.refresh()
+    return still
