@@ -235,7 +235,9 @@ class Connection:
     def bears(self, pointer: Any, state: int) -> bool:
         """Whether what the peer says of a delivery can be looked at. If it says too much, the connection is closed."""
         if not self.deaf and engine.state_says_too_much(pointer, state):
-            self.close("amqp:resource-limit-exceeded", f"a state with more than {engine.VALUES_LIMIT} values")
+            error = f"a state with more than {engine.VALUES_LIMIT} values"
+            self.refuse("excess_values", "values refused", error)
+            self.close("amqp:resource-limit-exceeded", error)
         return not self.deaf
 
     def _flow(self, link: IncomingLink | OutgoingLink | None) -> None:
@@ -374,17 +376,6 @@ class Connection:
             condition = engine.connection_condition(self.pn_connection)
             engine.set_condition(condition, "amqp:connection:forced", "the router is being stopped")
             self.close()
-
-    def break_off(self) -> None:
-        """Nothing that the peer sends makes sense any more."""
-        if self.deadlines.closing_since is not None:
-            return
-        if self.lifecycle.opened:
-            self.close("amqp:decode-error", "a frame that cannot be decoded")
-            self.failed("amqp:decode-error")
-        else:
-            engine.transport_close_tail(self.pn_transport)  # proton opens, and closes with an error of its own
-            self.mark()
 
     def _close_soon(self) -> None:
         if self.deadlines.closing_since is None:

@@ -108,7 +108,7 @@ class Lifecycle:
         elif kind == engine.TRANSPORT_ERROR:
             self._connection.failed(engine.transport_error(self._connection.pn_transport))
         elif kind == engine.TRANSPORT_TAIL_CLOSED:
-            self._connection.break_off()
+            self._break_off()
 
     # -- connection --------------------------------------------------------------------------------
 
@@ -150,6 +150,18 @@ class Lifecycle:
             headcount.leave(name)
         self._counted.clear()
 
+    def _break_off(self) -> None:
+        """Nothing that the peer sends makes sense any more."""
+        connection = self._connection
+        if connection.deadlines.closing_since is not None:
+            return
+        if self.opened:
+            connection.close("amqp:decode-error", "a frame that cannot be decoded")
+            connection.failed("amqp:decode-error")
+        else:
+            engine.transport_close_tail(connection.pn_transport)  # proton opens, and closes with an error of its own
+            connection.mark()
+
     def _answer_open(self) -> None:
         self.opened = True
         pn_connection = self._connection.pn_connection
@@ -162,7 +174,7 @@ class Lifecycle:
     def _begin(self, session: Any) -> None:
         connection = self._connection
         if not self.opened:
-            connection.break_off()
+            self._break_off()
             return
         if len(self.sessions) + self._parting().ended >= connection.limits.max_sessions:
             error = f"more than {connection.limits.max_sessions} sessions"
@@ -228,7 +240,9 @@ class Lifecycle:
             connection.refuse("excess_links", "link refused", error)
             connection.close(LIMIT_EXCEEDED, error)
         elif engine.link_says_too_much(pointer):
-            connection.close(LIMIT_EXCEEDED, f"attach with more than {engine.VALUES_LIMIT} values")
+            error = f"attach with more than {engine.VALUES_LIMIT} values"
+            connection.refuse("excess_values", "values refused", error)
+            connection.close(LIMIT_EXCEEDED, error)
         else:
             try:
                 if links > limit:

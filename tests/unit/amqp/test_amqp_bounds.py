@@ -111,6 +111,8 @@ def test_a_producer_that_says_a_state_with_more_values_is_closed_and_none_is_sai
     sender.sends(MESSAGE).settles(SAY["modified"](TOO_MANY))
     assert closed_for(sender) == "amqp:resource-limit-exceeded"
     assert Outcome.heard(receiver.next().delivery).annotations == {}
+    assert [event for event, _ in net.reports] == ["values refused"]
+    assert net.counters["excess_values"] == 1
 
 
 def test_what_else_was_said_at_once_counts_without_its_fields() -> None:
@@ -132,6 +134,8 @@ def test_a_link_with_more_properties_is_not_had() -> None:
     receiver = client.receiver("q", properties={proton.symbol(key): each for key, each in TOO_MANY.items()})
     assert closed_for(receiver) == "amqp:resource-limit-exceeded"
     assert not net.router.addresses
+    assert [event for event, _ in net.reports] == ["values refused"]
+    assert net.counters["excess_values"] == 1
 
 
 def test_a_link_with_as_many_properties_as_may_be_is_had() -> None:
