@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any, Final
+from uuid import UUID
 
 import proton
 from cproton_ffi import lib
@@ -174,6 +175,47 @@ def client_message(data: bytes) -> None:
     assert all(each.isprintable() or each in "\n\t" for each in text), "a terminal would obey it"
 
 
+def fields(data: bytes) -> None:
+    """What a message's fields shall be: proton writes a message with them, and each of them has to be found."""
+    wanted = _wanted(data)
+    written = proton.Message(data[:40], durable=True, **{_ALIKE[name]: given for name, given in wanted.items()})
+    properties: Any = {"other": len(data), "key": wanted.get("subject", True)}
+    written.properties = properties
+    encoded = bytes(written.encode())
+    for find, name, given in [
+        *((sections.field, name, given) for name, given in wanted.items()),
+        (sections.application_property, "key", properties["key"]),
+        (sections.application_property, "other", len(data)),
+        (sections.application_property, "none", None),
+    ]:
+        assert _found(find, encoded, name, True) == ("value", given), name
+        for end in range(0, len(encoded), 7):
+            assert _found(find, encoded[:end], name, False) in (("short", None), ("value", given)), (name, end)
+
+
+def _wanted(data: bytes) -> dict[str, Any]:
+    pieces = iter([*data.split(b"\n"), *[b""] * 20])
+    wanted: dict[str, Any] = {name: next(pieces).decode("utf-8", "replace").replace("\0", "") for name in _TEXTS}
+    wanted |= {name: next(pieces).decode("ascii", "ignore").replace("\0", "") for name in _SYMBOLIC}
+    wanted |= {name: int.from_bytes(next(pieces)[:size], "big") for name, size in _NUMBERS.items()}
+    for name in ("message_id", "correlation_id"):
+        given = next(pieces)
+        kinds = (
+            given.decode("utf-8", "replace"),
+            given,
+            int.from_bytes(given[:8], "big"),
+            UUID(bytes=given[:16].ljust(16)),
+        )
+        wanted[name] = kinds[len(given) % 4]
+    # proton writes nothing of what is empty, or as if it had not been said
+    return {name: given for name, given in wanted.items() if given and given != getattr(_NEW, _ALIKE[name])}
+
+
+_TEXTS: Final = ("to", "subject", "reply_to", "group_id", "reply_to_group_id")
+_SYMBOLIC: Final = ("content_type", "content_encoding")
+_NUMBERS: Final = {"priority": 1, "delivery_count": 4, "group_sequence": 4}
+
+
 # -- values ------------------------------------------------------------------------------------------------------------
 
 _MANY: Final = 1_000
@@ -295,7 +337,7 @@ def proxy(data: bytes) -> None:
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     each.__name__.replace("_", "-"): each
     for each in (
-        *(sasl, message, client_message, value, connection, frames, proxy),
+        *(sasl, message, fields, client_message, value, connection, frames, proxy),
         *(config, passwords, address, access, server),
     )
 }
