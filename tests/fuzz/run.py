@@ -21,7 +21,7 @@ from random import Random
 
 from tests.fuzz.corpora import corpus
 from tests.fuzz.mutate import LONGEST, mutated
-from txrouter.net.memory import _trim, resident
+from txrouter.net.memory import resident, trim
 
 __all__ = ["SLOWEST", "Result", "run"]
 
@@ -105,7 +105,7 @@ def run(
 def _had() -> int:
     """Bytes that the process has, and uses."""
     gc.collect()
-    _trim()
+    trim()
     return resident()
 
 

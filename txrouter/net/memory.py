@@ -16,7 +16,7 @@ from txrouter.core.ceiling import NEAR, Ceiling, Client
 if TYPE_CHECKING:
     from txrouter.core.router import Router
 
-__all__ = ["Watch", "allowed", "resident"]
+__all__ = ["Watch", "allowed", "resident", "trim"]
 
 SHARE = 0.75
 """Of what the machine has, where nobody says how much the router may have."""
@@ -72,7 +72,7 @@ def _of_control_groups(root: Path) -> Iterator[int]:
                 continue
 
 
-def _trim() -> None:
+def trim() -> None:
     """Give back what is free between what is not: the C library keeps it otherwise, and `resident` counts it."""
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
@@ -92,7 +92,7 @@ class Watch:
         later: Callable[[float, Callable[[], None]], IDelayedCall],
         clients: Callable[[], Iterable[Client]],
         measure: Callable[[], int] = resident,
-        trim: Callable[[], None] = _trim,
+        trim: Callable[[], None] = trim,
     ) -> None:
         self._router = router
         self._later = later
