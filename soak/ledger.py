@@ -24,8 +24,8 @@ PATIENCE = 20.0
 """Seconds in which a client notices that it is lost: those for which one stalls, and some."""
 KEPT_FOR = 60.0
 """Seconds after which a message that is over, and that nobody owes an answer for, is struck out."""
-_UNNOTICED = 3.0
-"""Seconds in which the router notices that a client is lost: until then it sends to it."""
+_UNNOTICED = 5.0
+"""Seconds in which the router notices that a client is lost, or wanted to leave: until then it sends to it."""
 _MOST_TOLD = 20
 """Problems that are kept with the history of their message; of the rest only the number."""
 

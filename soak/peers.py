@@ -22,6 +22,9 @@ from tests.net.links import Receiver, Sender, Sent
 
 __all__ = ["Peer", "Role", "ScramPeer"]
 
+_PATIENCE = 2.0
+"""Seconds that a peer waits for the answer to an end that it has asked for."""
+
 
 class Role(Protocol):
     """What a peer does with one of its links."""
@@ -96,7 +99,10 @@ class Peer(Client):
     def __init__(self, container: str, lost: Callable[[Peer], None]) -> None:
         super().__init__(container)
         self.roles: dict[Sender | Receiver, Role] = {}
+        self.reason = ""
+        """Why the socket is gone, as Twisted has it."""
         self._leaving: dict[Sender | Receiver, Role] = {}
+        self._leaves_within: float | None = None
         self.doomed = ""
         """What was done to it that excuses its end; empty as long as the router has no reason to end it."""
         self.stalled = False
@@ -145,6 +151,7 @@ class Peer(Client):
         for role in self.roles.values():
             role.give_up()
         self._end("closed")
+        self._leaves_within = _PATIENCE
         self.close()
 
     # -- the client --------------------------------------------------------------------------------
@@ -164,6 +171,7 @@ class Peer(Client):
             role.over()
             if listening:
                 self._leaving[role.link] = role
+                self._leaves_within = _PATIENCE
 
     def _end(self, doomed: str) -> None:
         """Whatever proton says of its links from here on is not what the router said."""
@@ -176,11 +184,19 @@ class Peer(Client):
         """Let all links do what there is to do."""
         for link in [link for link in self._leaving if link.closed]:
             del self._leaving[link]
+        if self._leaving or self.doomed == "closed":
+            self._wait_no_longer(seconds)
         for role in list(self.roles.values()):
             if role.link.closed:
                 self._detached(role)
             elif role.link.open:
                 role.step(seconds)
+
+    def _wait_no_longer(self, seconds: float) -> None:
+        """Some messages, aborted ones among them, keep proton from ever writing that their link or connection ends."""
+        self._leaves_within = (self._leaves_within or 0.0) - seconds
+        if self._leaves_within <= 0:
+            self.vanish()
 
     def _detached(self, role: Role) -> None:
         error = role.link.error
@@ -195,6 +211,7 @@ class Peer(Client):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
+        self.reason = reason.getErrorMessage()
         self._end(self.doomed)
         self._lost(self)
 

@@ -142,10 +142,10 @@ class Population:
     def _gone(self, peer: Peer) -> None:
         self.peers.pop(peer, None)
         self._hear_complaints(peer)
-        error = peer.error
         if not peer.doomed:
-            state = "open" if peer.open else "not open yet"
-            self._ledger.wrong(f"{peer.connection.container}, {state}, was lost, though it behaved: {error}")
+            kind = f"{'by TLS, ' * isinstance(peer, ScramPeer)}{'open' if peer.open else 'not open yet'}"
+            why = f"{peer.reason} {peer.error or ''}"
+            self._ledger.wrong(f"{peer.connection.container}, {kind}, was lost, though it behaved: {why}")
 
     def _hear_complaints(self, peer: Peer) -> None:
         for complaint in peer.complaints:
