@@ -67,7 +67,9 @@ def test_the_wheel_holds_every_module_and_nothing_of_twisted(source: Path, wheel
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {str(file.relative_to(source)) for file in (source / "txrouter").rglob("*.py")}
     policies = {f"txrouter/policies/{file.name}" for file in (source / "policies").glob("*.py")}
-    assert names == modules | policies | {"txrouter/py.typed", "twisted/plugins/txrouter_plugin.py"}
+    scenarios = {str(file.relative_to(source)) for file in (source / "txrouter").rglob("*.toml")}
+    assert scenarios
+    assert names == modules | policies | scenarios | {"txrouter/py.typed", "twisted/plugins/txrouter_plugin.py"}
 
 
 def test_a_wheel_and_an_editable_install_work_and_leave_twisted_whole(source: Path, wheel: Path, venv: Venv) -> None:
