@@ -76,6 +76,22 @@ class Turn:
             crowded, self._crowded = self._crowded, {}
             for connection in crowded:
                 connection.resume_waiters()
+        self._settle()
+        if self._put_off:
+            put_off, self._put_off = self._put_off, []
+            for share in put_off:
+                share.go_on(max(SLICE / len(put_off), LIGHT))
+            self._settle()
+        self._scheduled = False
+        if self._crowded or self._put_off:
+            self.wake()
+        if self.after:
+            after, self.after = self.after, []
+            for call in after:
+                call()
+
+    def _settle(self) -> None:
+        """Let what was served take effect, and write it."""
         while True:
             self._router.turn()
             if self._resumed:
@@ -91,14 +107,4 @@ class Turn:
                 for outgoing in draining:
                     outgoing.drained()
             else:
-                break
-        put_off, self._put_off = self._put_off, []
-        for share in put_off:
-            share.go_on(max(SLICE / len(put_off), LIGHT))
-        self._scheduled = False
-        if self._crowded or put_off:
-            self.wake()
-        if self.after:
-            after, self.after = self.after, []
-            for call in after:
-                call()
+                return
