@@ -85,6 +85,7 @@ class Pull:
         place = consumer.place
         place.before.after = place.after
         place.after.before = place.before
+        del place.before, place.after  # itself, perhaps
         if consumer is self._unmoved:
             self._unmoved = None
         self._recount()

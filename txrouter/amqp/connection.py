@@ -378,12 +378,13 @@ class Connection:
             self.close()
 
     def _close_soon(self) -> None:
-        if self.deadlines.closing_since is None:
+        if not self.lost and self.deadlines.closing_since is None:
             self.deadlines.closing_since = self.router.now
 
     def refuse_link(self, link: IncomingLink | OutgoingLink, condition: str, description: str) -> None:
         """Detach a link, for a reason."""
-        self.lifecycle.close_link(link, condition, description)
+        if not self.lost:
+            self.lifecycle.close_link(link, condition, description)
 
     def forget(self, link: IncomingLink | OutgoingLink) -> None:
         """A link is gone: no event is to be taken for one of its."""
@@ -427,4 +428,6 @@ class Connection:
         self._last_unsettled = {}
         engine.free_connection(self.pn_transport, self.pn_connection, self._collector)
         self.pn_transport = self.pn_connection = self._collector = None
+        # they know it too, and would leave it to the garbage collector, which has all others wait
+        del self.lifecycle, self.deadlines, self._share
         self.turn.wake()

@@ -171,6 +171,7 @@ class Router:
         address.free -= consumer.credit
         address.window -= consumer.window
         self._tell(address, address.policy.remove, consumer)
+        consumer.place = None
         consumer.source = None
         for delivery in list(consumer.unsettled.values()):
             sent = delivery.was_sent()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -275,8 +276,8 @@ def test_who_says_nothing_for_longer_than_the_idle_time_out_is_cut() -> None:
     net = Network(idle_timeout=16.0)
     client = net.client()
     client.writes = False
-    for now in range(0, 40, 2):
-        net.now = float(now)
+    while not client.gone and net.now < 40:
+        net.now += 2.0
         client.router_end.deadlines.beat(net.now)
         net.run()
     assert client.wire.closing or client.wire.aborted
@@ -409,3 +410,21 @@ def test_nothing_is_left_of_messages() -> None:
     sender.sends(Message("held", ttl=1.0).encode())
     net.later(2.0)
     assert alive() == before
+
+
+def test_a_connection_that_is_lost_leaves_nothing_to_the_garbage_collector() -> None:
+    net = Network()
+    clients = [net.client() for _ in range(5)]
+    for client in clients:
+        client.sender("q")
+        client.receiver("q", credit=5)
+    gone = [weakref.ref(client.router_end) for client in clients]
+    gc.disable()
+    try:
+        for client in clients:
+            client.lose()
+            del client.router_end
+        del client
+        assert [each() for each in gone] == [None] * 5
+    finally:
+        gc.enable()
