@@ -16,7 +16,9 @@ Where one router feeds all consumers, `pull` is better: it looks at all of them 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -86,29 +88,23 @@ class PowerOfTwo:
         if first is None:
             return None
         if len(self._capacities) > 1:
-            first = self._weighed(first)
+            first = self._weighed(first, self._ready.one)
         second = self._ready.another(first)
         if second is None:
             return first
         if len(self._capacities) > 1:
-            second = self._weighed_other(second, first)
+            second = self._weighed(second, partial(self._ready.another, first))
         # the same as comparing (in flight + 1) / capacity
         if (second.in_flight + 1) * first.place < (first.in_flight + 1) * second.place:
             return second
         return first
 
-    def _weighed(self, consumer: IConsumer) -> IConsumer:
+    def _weighed(self, consumer: IConsumer, draw: Callable[[], IConsumer | None]) -> IConsumer:
+        """The one that was drawn, or another in its place if it is small."""
         for _ in range(DRAWS - 1):
             if self._chance() * self._largest < consumer.place:
                 break
-            consumer = self._ready.one() or consumer
-        return consumer
-
-    def _weighed_other(self, consumer: IConsumer, first: IConsumer) -> IConsumer:
-        for _ in range(DRAWS - 1):
-            if self._chance() * self._largest < consumer.place:
-                break
-            consumer = self._ready.another(first) or consumer
+            consumer = draw() or consumer
         return consumer
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:

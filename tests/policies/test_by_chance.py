@@ -9,16 +9,13 @@ from typing import Any
 import pytest
 
 from tests.policies.chance import as_likely, chi_square_limit
+from tests.policies.routers import router_of, sent_to
 from txrouter.policies import join_idle, peak_ewma, power_of_two
 from txrouter.policies.ready import Ready
 from txrouter.testing import FakeConsumer, FakeDelivery, FakeRouter
 
 NAMES = "abcdefghij"
 DRAWS = 20_000
-
-
-def router_of(module: Any, **options: Any) -> FakeRouter:
-    return FakeRouter(module.factory.build(module.Options(**options), random.Random(1)))
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------
@@ -163,11 +160,6 @@ def test_the_largest_is_known_when_the_largest_leaves() -> None:
 
 
 # -- join idle ---------------------------------------------------------------------------------------------------------
-
-
-def sent_to(router: FakeRouter, count: int) -> str:
-    """Who gets the next messages, by id; `-` for one that is held."""
-    return "".join("-" if consumer is None else consumer.id for consumer in (router.send() for _ in range(count)))
 
 
 def test_the_idle_are_sent_something_first() -> None:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
+from tests.policies.routers import router_of, sent_to
 from txrouter.policies import closest
 from txrouter.testing import FakeRouter
 
 
 @pytest.fixture
 def router() -> FakeRouter:
-    return FakeRouter(closest.factory.build(closest.Options(), random.Random(1)))
-
-
-def sent_to(router: FakeRouter, count: int) -> str:
-    """Who gets the next messages, by id; `-` for one that is held."""
-    return "".join("-" if consumer is None else consumer.id for consumer in (router.send() for _ in range(count)))
+    return router_of(closest)
 
 
 def test_those_that_cost_as_much_have_their_turns(router: FakeRouter) -> None:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import random
-from typing import Any
-
 import pytest
 
+from tests.policies.routers import router_of, sent_to
 from txrouter.policies import exclusive, priority
 from txrouter.testing import FakeConsumer, FakeRouter
 
 
-def router_of(module: Any) -> FakeRouter:
-    return FakeRouter(module.factory.build(module.Options(), random.Random(1)))
-
-
 def attach(router: FakeRouter, name: str, rank: object, credit: int = 10, key: str = "priority") -> FakeConsumer:
     return router.attach(name, credit=credit, properties={} if rank is None else {key: rank})
-
-
-def sent_to(router: FakeRouter, count: int) -> str:
-    """Who gets the next messages, by id; `-` for one that is held."""
-    return "".join("-" if consumer is None else consumer.id for consumer in (router.send() for _ in range(count)))
 
 
 # -- priority ----------------------------------------------------------------------------------------------------------

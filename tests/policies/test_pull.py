@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from zope.interface import implementer
 
+from tests.policies.routers import router_of, sent_to
 from txrouter.interfaces import (
     IConsumer,
     ICreditWatcher,
@@ -19,18 +19,12 @@ from txrouter.interfaces import (
     IDistributionPolicyFactory,
 )
 from txrouter.policies import pull
-from txrouter.testing import FakeDelivery, FakeRouter, PolicyContract
+from txrouter.testing import FakeRouter, PolicyContract
 
 
 @pytest.fixture
 def router() -> FakeRouter:
-    return FakeRouter(pull.factory.build(pull.Options(), random.Random(1)))
-
-
-def sent_to(router: FakeRouter, count: int, *, presettled: bool = False) -> str:
-    """Who gets the next messages, by id; `-` for one that is held."""
-    takers = (router.send(FakeDelivery(presettled=presettled)) for _ in range(count))
-    return "".join("-" if consumer is None else consumer.id for consumer in takers)
+    return router_of(pull)
 
 
 def test_whoever_has_the_fewest_in_flight_is_next(router: FakeRouter) -> None:

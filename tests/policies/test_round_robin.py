@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 
 import pytest
 
+from tests.policies.routers import router_of, sent_to
 from txrouter.policies import round_robin
 from txrouter.testing import FakeRouter
 
 
 @pytest.fixture
 def router() -> FakeRouter:
-    return FakeRouter(round_robin.factory.build(round_robin.Options(), random.Random(1)))
-
-
-def sent_to(router: FakeRouter, count: int) -> str:
-    """Who gets the next messages, by id; `-` for one that is held."""
-    return "".join("-" if consumer is None else consumer.id for consumer in (router.send() for _ in range(count)))
+    return router_of(round_robin)
 
 
 def test_each_consumer_has_its_turn(router: FakeRouter) -> None:

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 from collections import Counter
 from typing import Any
 
 import pytest
 
+from tests.policies.routers import router_of, sent_to
 from txrouter.policies import weighted
 from txrouter.testing import FakeConsumer, FakeRouter
 
 PLENTY = 1_000_000
 
 
-def weighted_router(**options: Any) -> FakeRouter:
-    return FakeRouter(weighted.factory.build(weighted.Options(**options), random.Random(1)))
-
-
-def router_of(*capacities: object) -> FakeRouter:
+def of_capacities(*capacities: object) -> FakeRouter:
     """A router with consumers of these capacities, with credit for anything, and ids from `a` on."""
-    router = weighted_router()
+    router = router_of(weighted)
     for id, capacity in zip("abcdefghijklmnopqrstuvwxyz", capacities, strict=False):
         router.attach(id, credit=PLENTY, properties={"capacity": capacity})
     return router
-
-
-def sent_to(router: FakeRouter, count: int) -> str:
-    """Who gets the next messages, by id; `-` for one that is held."""
-    return "".join("-" if consumer is None else consumer.id for consumer in (router.send() for _ in range(count)))
 
 
 def shares_in_any(window: int, order: str) -> set[tuple[tuple[str, int], ...]]:
@@ -56,12 +47,12 @@ def shares_in_any(window: int, order: str) -> set[tuple[tuple[str, int], ...]]:
 def test_shares_are_exact_in_any_run_of_messages(
     capacities: tuple[float, ...], window: int, shares: tuple[int, ...]
 ) -> None:
-    order = sent_to(router_of(*capacities), 3 * window)
+    order = sent_to(of_capacities(*capacities), 3 * window)
     assert shares_in_any(window, order) == {tuple(zip("abcde", shares, strict=False))}
 
 
 def test_shares_are_still_exact_after_very_many_messages() -> None:
-    router = router_of(1, 2, 5)
+    router = of_capacities(1, 2, 5)
     for group in router.policy._groups.values():
         group.had += 10**12 * group.parts
         group.due += 10**12 * weighted.TICKS
@@ -69,27 +60,27 @@ def test_shares_are_still_exact_after_very_many_messages() -> None:
 
 
 def test_shares_are_exact_from_when_the_last_one_came() -> None:
-    router = router_of(2, 5)
+    router = of_capacities(2, 5)
     sent_to(router, 13)
     router.attach("c", credit=PLENTY, properties={"capacity": 1})
     assert shares_in_any(8, sent_to(router, 800)) == {(("a", 2), ("b", 5), ("c", 1))}
 
 
 def test_messages_of_one_consumer_are_spread() -> None:
-    order = sent_to(router_of(1, 2, 5), 800)
+    order = sent_to(of_capacities(1, 2, 5), 800)
     assert max(len(list(run)) for _, run in itertools.groupby(order)) <= 3
     assert max(len(gap) for gap in order.split("b")) <= 4
     assert max(len(gap) for gap in order.split("a")) <= 7
 
 
 def test_many_small_ones_alternate_with_a_large_one() -> None:
-    order = sent_to(router_of(10, *[1] * 10), 200)
+    order = sent_to(of_capacities(10, *[1] * 10), 200)
     assert order[::2] == "a" * 100 or order[1::2] == "a" * 100
     assert shares_in_any(20, order) == {(("a", 10), *((id, 1) for id in "bcdefghijk"))}
 
 
 def test_who_has_no_credit_is_passed_over_and_has_no_claim_afterwards() -> None:
-    router = router_of(1, 2, 5)
+    router = of_capacities(1, 2, 5)
     c = router.consumers["c"]
     router.set_credit(c, 0)
     assert Counter(sent_to(router, 300)) == {"a": 100, "b": 200}
@@ -98,7 +89,7 @@ def test_who_has_no_credit_is_passed_over_and_has_no_claim_afterwards() -> None:
 
 
 def test_equals_without_credit_have_no_claim_either() -> None:
-    router = router_of(1, 1, 1, 1)
+    router = of_capacities(1, 1, 1, 1)
     for id in "cd":
         router.set_credit(router.consumers[id], 0)
     assert Counter(sent_to(router, 100)) == {"a": 50, "b": 50}
@@ -108,13 +99,13 @@ def test_equals_without_credit_have_no_claim_either() -> None:
 
 
 def test_shares_hold_as_far_as_credit_allows() -> None:
-    router = router_of(1, 5)
+    router = of_capacities(1, 5)
     router.set_credit(router.consumers["b"], 10)
     assert Counter(sent_to(router, 100)) == {"a": 90, "b": 10}
 
 
 def test_a_message_is_held_while_nobody_has_credit() -> None:
-    router = router_of(1, 2)
+    router = of_capacities(1, 2)
     for consumer in router.consumers.values():
         router.set_credit(consumer, 0)
     assert sent_to(router, 1) == "-"
@@ -123,7 +114,7 @@ def test_a_message_is_held_while_nobody_has_credit() -> None:
 
 
 def test_leaving_and_coming_back_gains_nothing() -> None:
-    router = router_of(1, 9)
+    router = of_capacities(1, 9)
     for _ in range(100):
         sent_to(router, 1)
         router.detach(router.consumers["a"])
@@ -132,13 +123,13 @@ def test_leaving_and_coming_back_gains_nothing() -> None:
 
 
 def test_who_has_left_gets_nothing() -> None:
-    router = router_of(1, 2, 5)
+    router = of_capacities(1, 2, 5)
     router.detach(router.consumers["c"])
     assert shares_in_any(3, sent_to(router, 300)) == {(("a", 1), ("b", 2))}
 
 
 def test_what_another_is_sent_instead_counts_for_that_one() -> None:
-    router = router_of(1, 1)
+    router = of_capacities(1, 1)
     a, b = router.consumers.values()
     assert sent_to(router, 2) == "ab"
     assert router.settle(a, "released") is b
@@ -146,7 +137,7 @@ def test_what_another_is_sent_instead_counts_for_that_one() -> None:
 
 
 def test_consumers_of_many_capacities_that_come_and_go_leave_nothing_behind() -> None:
-    router = router_of(1)
+    router = of_capacities(1)
     for number in range(2, 1000):
         consumer = router.attach("x", credit=1, properties={"capacity": number})
         router.detach(consumer)
@@ -161,7 +152,7 @@ def capacities(router: FakeRouter) -> list[object]:
 
 
 def test_capacity_is_the_link_property_capacity_unless_said_otherwise() -> None:
-    router = weighted_router()
+    router = router_of(weighted)
     router.attach("a", credit=PLENTY, properties={"capacity": 3})
     router.attach("b", credit=PLENTY)
     assert capacities(router) == [3, 1]
@@ -169,13 +160,13 @@ def test_capacity_is_the_link_property_capacity_unless_said_otherwise() -> None:
 
 
 def test_without_the_property_capacity_it_is_what_the_router_knows() -> None:
-    router = weighted_router()
+    router = router_of(weighted)
     router.attach("a", capacity=4.0)
     assert capacities(router) == [4]
 
 
 def test_another_link_property_can_be_named() -> None:
-    router = weighted_router(capacity="property:cpus")
+    router = router_of(weighted, capacity="property:cpus")
     router.attach("a", properties={"cpus": 8, "capacity": 2}, capacity=2.0)
     router.attach("b", properties={"capacity": 2}, capacity=2.0)
     assert capacities(router) == [8, 1]
@@ -183,12 +174,12 @@ def test_another_link_property_can_be_named() -> None:
 
 @pytest.mark.parametrize("bad", [0, -1, 0.0, math.nan, math.inf, -math.inf, True, "5", None, b"5", [5], 10**400])
 def test_a_property_that_is_no_number_above_0_counts_as_1_and_is_told(bad: object) -> None:
-    router = router_of(bad, 2)
+    router = of_capacities(bad, 2)
     assert router.policy.describe() == {"capacities": {"a": 1, "b": 2}, "ignored": 1}
 
 
 def test_capacity_can_be_configured_by_container() -> None:
-    router = weighted_router(capacity="config", capacities={"big": 5, "small": 0.5})
+    router = router_of(weighted, capacity="config", capacities={"big": 5, "small": 0.5})
     for id, container in ("a", "big"), ("b", "small"), ("c", "unknown"):
         router.attach(id, credit=PLENTY, container=container, properties={"capacity": 9}, capacity=9.0)
     assert capacities(router) == [5, 0.5, 1]
@@ -208,7 +199,7 @@ def work(router: FakeRouter, count: int) -> Counter[str]:
 
 
 def test_capacity_can_be_what_a_consumer_lets_be_in_flight() -> None:
-    router = weighted_router(capacity="credit")
+    router = router_of(weighted, capacity="credit")
     for id, credit in ("a", 10), ("b", 30):
         router.grant(router.attach(id), credit)
     assert work(router, 400) == {"a": 100, "b": 300}
@@ -216,7 +207,7 @@ def test_capacity_can_be_what_a_consumer_lets_be_in_flight() -> None:
 
 
 def test_capacity_follows_what_a_consumer_lets_be_in_flight() -> None:
-    router = weighted_router(capacity="credit")
+    router = router_of(weighted, capacity="credit")
     a, _b = (router.attach(id, credit=10) for id in "ab")
     assert work(router, 100) == {"a": 50, "b": 50}
     router.grant(a, 30)
@@ -224,7 +215,7 @@ def test_capacity_follows_what_a_consumer_lets_be_in_flight() -> None:
 
 
 def test_a_drained_or_blocked_consumer_keeps_the_capacity_it_had() -> None:
-    router = weighted_router(capacity="credit")
+    router = router_of(weighted, capacity="credit")
     a = router.attach("a", credit=10)
     router.set_credit(a, 0)
     assert capacities(router) == [10]
@@ -232,13 +223,13 @@ def test_a_drained_or_blocked_consumer_keeps_the_capacity_it_had() -> None:
 
 
 def router_without_credit() -> FakeRouter:
-    router = weighted_router(capacity="credit")
+    router = router_of(weighted, capacity="credit")
     router.attach("a", credit=0)
     return router
 
 
 def test_a_capacity_that_changes_counts_from_then_on() -> None:
-    router = weighted_router()
+    router = router_of(weighted)
     a, _b = (router.attach(id, credit=PLENTY) for id in "ab")
     assert shares_in_any(2, sent_to(router, 20)) == {(("a", 1), ("b", 1))}
     router.set_capacity(a, 4.0)
@@ -246,7 +237,7 @@ def test_a_capacity_that_changes_counts_from_then_on() -> None:
 
 
 def test_a_change_of_the_routers_number_is_no_matter_if_capacity_comes_from_elsewhere() -> None:
-    router = weighted_router(capacity="property:cpus")
+    router = router_of(weighted, capacity="property:cpus")
     router.set_capacity(router.attach("a", properties={"cpus": 2}), 4.0)
     assert capacities(router) == [2]
 
@@ -265,4 +256,4 @@ def test_a_change_of_the_routers_number_is_no_matter_if_capacity_comes_from_else
 )
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        weighted_router(**options)
+        router_of(weighted, **options)
