@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Self
 
@@ -35,6 +34,7 @@ from txrouter.config_checks import (
     check_endpoint,
     path_of,
     printable,
+    read_toml,
     sentence,
 )
 from txrouter.config_limits import ClientLimitsTable, LimitsTable, limits_of
@@ -298,24 +298,9 @@ _TABLES: dict[object, type[Table]] = {
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            text = file.read()
-    except OSError as error:
-        raise ConfigError([f"cannot be read: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"cannot be read: byte {error.start} is not UTF-8"]) from error
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        # "Expected … (at line 3, column 5)": the place belongs first, as in every other problem
-        what, _, where = str(error).rpartition(" (at ")
-        if where.startswith("end of"):
-            where = f"line {text.count(chr(10)) + 1}, column {len(text) - text.rfind(chr(10))}"
-        raise ConfigError([f"{where.removesuffix(')')}: {what}"]) from error
-    except RecursionError:
-        raise ConfigError(["cannot be read: it is nested too deep"]) from None
-    except ValueError:
-        raise ConfigError(["cannot be read: a number has too many digits"]) from None
+        return read_toml(path)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
 
 
 class _CommandLine:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
 import random
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
@@ -34,6 +36,7 @@ __all__ = [
     "path_of",
     "printable",
     "problem",
+    "read_toml",
     "sentence",
     "unknown",
 ]
@@ -46,6 +49,31 @@ class Table(BaseModel):
     """A table of a config: as strict as TOML is, and without a key that is not known."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a TOML file says.
+
+    :raise ValueError: it cannot be read, or is wrong. Where, is said first, as in every other problem.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            text = file.read()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"cannot be read: byte {error.start} is not UTF-8") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        what, _, where = str(error).rpartition(" (at ")  # "Expected … (at line 3, column 5)"
+        if where.startswith("end of"):
+            where = f"line {text.count(chr(10)) + 1}, column {len(text) - text.rfind(chr(10))}"
+        raise ValueError(f"{where.removesuffix(')')}: {what}") from error
+    except RecursionError:
+        raise ValueError("cannot be read: it is nested too deep") from None
+    except ValueError:
+        raise ValueError("cannot be read: a number has too many digits") from None
 
 
 @dataclasses.dataclass

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
-from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from txrouter.config_checks import Context, PolicyName, PolicyOptions, path_of, sentence
+from txrouter.config_checks import Context, PolicyName, PolicyOptions, Table, path_of, read_toml, sentence
 from txrouter.core.addresses import Distribution
 from txrouter.interfaces import IDistributionPolicyFactory, IMulticast
 from txrouter.registry import Registry
@@ -47,15 +45,11 @@ class Server(NamedTuple):
     properties: Mapping[str, object]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
 _Positive = Annotated[float, Field(gt=0, le=1e9)]
 _Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
-class Cost(_Table):
+class Cost(Table):
     """`[cost]`: how long messages take, in seconds at speed 1."""
 
     kind: Literal["constant", "exponential", "mixed", "pareto"] = "exponential"
@@ -81,7 +75,7 @@ class Cost(_Table):
         return short * (self.long_factor if chance.random() < self.long_share else 1.0)
 
 
-class Burst(_Table):
+class Burst(Table):
     """`[[arrivals.burst]]`: for a time, more come, or fewer."""
 
     at: float = Field(ge=0, le=1e9)
@@ -92,7 +86,7 @@ class Burst(_Table):
     """How many times as many come."""
 
 
-class Arrivals(_Table):
+class Arrivals(Table):
     """`[arrivals]`: when messages come."""
 
     load: float | None = Field(None, gt=0, le=100)
@@ -118,7 +112,7 @@ class Arrivals(_Table):
         return self
 
 
-class Consumers(_Table):
+class Consumers(Table):
     """`[[consumer]]`: some that are alike."""
 
     name: str = Field(min_length=1)
@@ -144,7 +138,7 @@ class Consumers(_Table):
             yield Server(name, self.name, self.speed, self.credit, self.slots, first, self.properties)
 
 
-class Event(_Table):
+class Event(Table):
     """`[[event]]`: something happens to consumers."""
 
     at: float = Field(ge=0, le=1e9)
@@ -163,7 +157,7 @@ class Event(_Table):
         return self
 
 
-class Policy(_Table):
+class Policy(Table):
     """`[[policy]]`: one of those that are compared."""
 
     distribution: PolicyName
@@ -193,7 +187,7 @@ class Policy(_Table):
         return Distribution(self._factory, self.options)
 
 
-class Scenario(_Table):
+class Scenario(Table):
     """A scenario; immutable. Made by `load` or `from_dict`, never by hand."""
 
     title: str = ""
@@ -243,10 +237,8 @@ class Scenario(_Table):
         :raise ScenarioError: the file cannot be read, or something in it is wrong.
         """
         try:
-            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ScenarioError(f"cannot be read: {error.strerror}") from error
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            data = read_toml(path)
+        except ValueError as error:
             raise ScenarioError(str(error)) from error
         return cls.from_dict({**data, **(more or {})}, policies, registry)
 
