@@ -14,16 +14,15 @@ from soak import messages
 from soak.ledger import Entry, Key, Ledger
 from soak.peers import Peer
 from tests.net.clients import DYNAMIC
-from tests.net.links import ACCEPTED, RELEASED, SETTLED, Error, Received, Receiver, Sender, Sent, State
+from tests.net.links import ACCEPTED, LOST, RELEASED, SETTLED, Error, Received, Receiver, Sender, Sent, State
 
 __all__ = ["ADDRESSES", "RPC", "Address", "Consumer", "Pace", "Producer", "Responder"]
 
 ELSEWHERE = State("modified", undeliverable=True)
 FAILED_HERE = State("modified", failed=True, undeliverable=True)
-FAILED = State("modified", failed=True)
 UNCHANGED = State("modified")
 REFUSED = State("rejected", error=Error("soak:refused", "not wanted"))
-STATES = {ACCEPTED: 80, RELEASED: 8, ELSEWHERE: 3, FAILED_HERE: 2, FAILED: 2, UNCHANGED: 1, REFUSED: 3, SETTLED: 1}
+STATES = {ACCEPTED: 80, RELEASED: 8, ELSEWHERE: 3, FAILED_HERE: 2, LOST: 2, UNCHANGED: 1, REFUSED: 3, SETTLED: 1}
 _PIECE = 1 << 16
 _HAD_ENOUGH = 0.02
 """How likely a consumer refuses a long message at each piece of it."""
@@ -387,7 +386,7 @@ class Consumer:
         """Say something of a message before its end."""
         if self._calm or not self._answers or coming.settled or len(coming.data) < messages.FAR:
             return
-        state = self._random.choice([RELEASED, ELSEWHERE, FAILED, REFUSED])
+        state = self._random.choice([RELEASED, ELSEWHERE, LOST, REFUSED])
         self._ledger.answered_half(messages.key_of(coming.data), self._number, state)
         coming.settle(state)
         self.link.coming = None

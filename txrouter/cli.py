@@ -58,12 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_simulate(simulate: argparse.ArgumentParser) -> None:
-    from txrouter.simulation.arguments import add_arguments
-
-    add_arguments(simulate)
-
-
 # ---- run -----------------------------------------------------------------------------------------------------------
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -274,6 +268,15 @@ def _add_can(can: argparse.ArgumentParser) -> None:
         return run(can, given)
 
     can.set_defaults(command=run)
+
+
+# ---- simulate ------------------------------------------------------------------------------------------------------
+
+
+def _add_simulate(simulate: argparse.ArgumentParser) -> None:
+    from txrouter.simulation.arguments import add_arguments
+
+    add_arguments(simulate)
 
 
 # ---- passwd --------------------------------------------------------------------------------------------------------

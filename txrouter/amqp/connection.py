@@ -44,6 +44,7 @@ from txrouter.amqp.lifecycle import Lifecycle
 from txrouter.amqp.outcomes import heard
 from txrouter.amqp.outgoing import OutgoingLink, relieve
 from txrouter.amqp.shares import LITTLE, Share
+from txrouter.core.limits import LIMIT_EXCEEDED
 from txrouter.core.outcomes import ACCEPTED, Outcome
 from txrouter.core.rate import Rate
 from txrouter.core.users import NOBODY, User, who
@@ -236,8 +237,7 @@ class Connection:
         """Whether what the peer says of a delivery can be looked at. If it says too much, the connection is closed."""
         if not self.deaf and engine.state_says_too_much(pointer, state):
             error = f"a state with more than {engine.VALUES_LIMIT} values"
-            self.refuse("excess_values", "values refused", error)
-            self.close("amqp:resource-limit-exceeded", error)
+            self.close_for(LIMIT_EXCEEDED, "excess_values", "values refused", error)
         return not self.deaf
 
     def _flow(self, link: IncomingLink | OutgoingLink | None) -> None:
@@ -352,8 +352,7 @@ class Connection:
     def refuse_tag(self) -> None:
         """A delivery has a tag that is too long."""
         error = f"a delivery tag of more than {LONGEST_TAG} bytes"
-        self.refuse("protocol_errors", "protocol error", error)
-        self.close("amqp:invalid-field", error)
+        self.close_for("amqp:invalid-field", "protocol_errors", "protocol error", error)
 
     # -- endings -----------------------------------------------------------------------------------
 
@@ -367,6 +366,11 @@ class Connection:
         engine.connection_close(self.pn_connection)
         self._close_soon()
         self.mark()
+
+    def close_for(self, condition: str, counter: str, event: str, error: str) -> None:
+        """Close it for what its client did, and count and report that."""
+        self.refuse(counter, event, error)
+        self.close(condition, error)
 
     def stop(self) -> None:
         """Close in order, since the router is being stopped. The error is the one upon which clients come back later by

@@ -34,8 +34,6 @@ class Deadlines:
     def beat(self, now: float) -> None:
         """See what is due."""
         connection = self._connection
-        if connection.lost:
-            return
         counters = connection.router.counters
         limits = connection.limits
         if self.closing_since is not None:
@@ -58,8 +56,7 @@ class Deadlines:
         for link in list(connection.waiters):
             give_up_on_slow(link, now)
         if now >= self._tick_at:
-            due = connection.tick(now)
-            self._tick_at = due if due else now + 3600.0
+            self._tick_at = connection.tick(now) or now + 3600.0
 
     def _check_tags(self) -> None:
         """See that what has come since the last look, and is not settled, has no tag that is too long. Most is settled

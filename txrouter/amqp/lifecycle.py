@@ -18,6 +18,7 @@ from txrouter.amqp.outgoing import OutgoingLink
 from txrouter.core.access import UNAUTHORIZED, Action, Flag
 from txrouter.core.addresses import TEMPORARY_LENGTH, is_temporary, normalise
 from txrouter.core.credit import share
+from txrouter.core.limits import LIMIT_EXCEEDED
 from txrouter.core.router import Unavailable
 from txrouter.core.users import Headcount
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Lifecycle"]
 
-LIMIT_EXCEEDED: Final = "amqp:resource-limit-exceeded"
-"""The condition of what is refused because there is too much of it."""
 SHORTEST_IDLE_TIMEOUT = 1_000
 """Milliseconds; a peer that wants to hear from us more often would have us do nothing else."""
 _FEW_FRAMES = 8
@@ -139,8 +138,7 @@ class Lifecycle:
                 continue
             if not headcount.enter(name, most):
                 error = f"more than {most} connections of one {what}"
-                connection.refuse("refused_connections", "connection refused", error)
-                connection.close(LIMIT_EXCEEDED, error)
+                connection.close_for(LIMIT_EXCEEDED, "refused_connections", "connection refused", error)
                 self._uncount()
                 return
             self._counted.append((headcount, name))
@@ -178,8 +176,7 @@ class Lifecycle:
             return
         if len(self.sessions) + self._parting().ended >= connection.limits.max_sessions:
             error = f"more than {connection.limits.max_sessions} sessions"
-            connection.refuse("refused_sessions", "session refused", error)
-            connection.close(LIMIT_EXCEEDED, error)
+            connection.close_for(LIMIT_EXCEEDED, "refused_sessions", "session refused", error)
             return
         window = self._window()
         self._window_left -= window
@@ -237,12 +234,10 @@ class Lifecycle:
             connection.close("amqp:invalid-field", "attach without a name")
         elif links > 2 * limit:
             error = f"more than {limit} links in a session, and more refused"
-            connection.refuse("excess_links", "link refused", error)
-            connection.close(LIMIT_EXCEEDED, error)
+            connection.close_for(LIMIT_EXCEEDED, "excess_links", "link refused", error)
         elif engine.link_says_too_much(pointer):
             error = f"attach with more than {engine.VALUES_LIMIT} values"
-            connection.refuse("excess_values", "values refused", error)
-            connection.close(LIMIT_EXCEEDED, error)
+            connection.close_for(LIMIT_EXCEEDED, "excess_values", "values refused", error)
         else:
             try:
                 if links > limit:

@@ -29,7 +29,7 @@ def load_of(connection: Connection) -> Load:
     sessions = connection.lifecycle.sessions
     unread = sum(session_incoming_bytes(session) for session in sessions)
     unwritten = sum(session_outgoing_bytes(session) for session in sessions)
-    if connection.blocked and not connection.lost:
+    if connection.blocked:
         unwritten += transport_pending(connection.pn_transport)
     sent = unread
     own = (

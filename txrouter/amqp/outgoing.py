@@ -34,6 +34,7 @@ from txrouter.amqp.multicast import OutgoingCopy
 from txrouter.amqp.outcomes import forward_state, heard, say
 from txrouter.amqp.sizes import KEEP, LARGE, OUTGOING_HIGH, SHARE, STREAMS_AHEAD
 from txrouter.core.deliveries import Malformed
+from txrouter.core.limits import LIMIT_EXCEEDED
 from txrouter.core.links import Consumer
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class OutgoingLink(Consumer):
     def overrun(self) -> None:
         """It was not there when there was something for all."""
         self.connection.refuse_link(
-            self, "amqp:resource-limit-exceeded", "no credit for a message that every consumer of the address gets"
+            self, LIMIT_EXCEEDED, "no credit for a message that every consumer of the address gets"
         )
 
     def congest(self) -> None:

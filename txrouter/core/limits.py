@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from txrouter.core.users import Group
 
-__all__ = ["DEFAULTS", "ClientLimits", "Limits"]
+__all__ = ["DEFAULTS", "LIMIT_EXCEEDED", "ClientLimits", "Limits"]
+
+LIMIT_EXCEEDED: Final = "amqp:resource-limit-exceeded"
+"""The condition of what is refused because there is too much of it."""
 
 _NOBODY: Final = ""
 """No user's name: what is for it is for everybody."""

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["NOBODY", "SHOWN", "Group", "Headcount", "User", "shown", "who"]
+__all__ = ["EVERYBODY", "NOBODY", "SHOWN", "Group", "Headcount", "User", "shown", "who"]
 
 EVERYBODY: Final = "*"
 SHOWN: Final = 80
@@ -29,9 +29,9 @@ NOBODY = User("anonymous")
 """Somebody of whom nothing is known."""
 
 
-def shown(user: str) -> str:
+def shown(user: str, most: int = SHOWN) -> str:
     """The name of a user, who may be anybody, for people."""
-    return repr(user if len(user) <= SHOWN else f"{user[:SHOWN]}…")
+    return repr(user if len(user) <= most else f"{user[:most]}…")
 
 
 def who(connection: str, user: User) -> dict[str, object]:

@@ -17,6 +17,7 @@ from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.loads import load_of
 from txrouter.core.access import Permit
 from txrouter.core.ceiling import Load
+from txrouter.core.users import shown
 from txrouter.net.authentication import Door, Entry
 from txrouter.net.tls import why_refused
 
@@ -256,9 +257,7 @@ class RouterFactory(Factory):
         limit = self.limits.max_connections
         if (limit and len(self.protocols) >= limit) or self.router.short_of_memory:
             why = "memory is short" if self.router.short_of_memory else f"more than {limit} connections at a listener"
-            self.router.counters["refused_connections"] += 1
-            fields = {"connection": self.name, "host": getattr(addr, "host", ""), "error": why}
-            self.router.report("connection refused", fields)
+            self._report("refused_connections", "connection refused", self.name, getattr(addr, "host", ""), error=why)
             return _Refused()
         self._count += 1
         return RouterProtocol(self, f"{self.name}/{self._count}")
@@ -283,28 +282,30 @@ class RouterFactory(Factory):
 
     def refused(self, protocol: RouterProtocol, why: str) -> None:
         """A client did not get as far as AMQP."""
-        self._report("refused_handshakes", "handshake refused", protocol, error=why)
+        self._report_of(protocol, "refused_handshakes", "handshake refused", error=why)
 
     def not_proxied(self, host: str, why: str) -> None:
         """A connection that should have come by HAProxy did not."""
-        self.router.counters["refused_handshakes"] += 1
-        self.router.report("handshake refused", {"connection": self.name, "host": host, "error": why})
+        self._report("refused_handshakes", "handshake refused", self.name, host, error=why)
 
     def turned_away(self, protocol: RouterProtocol, negotiation: Negotiation) -> None:
         """A client did not get in: it does not speak as it should, may not, or nobody could find out."""
-        user = {"user": _shown(negotiation.claimed)} if negotiation.claimed else {}
+        user = {"user": shown(negotiation.claimed, _SHOWN)} if negotiation.claimed else {}
         mechanism = {"mechanism": negotiation.mechanism} if negotiation.mechanism else {}
         if negotiation.unjudged:
-            self._report("failed_logins", "login failed", protocol, **user, **mechanism, error=negotiation.failure)
+            self._report_of(protocol, "failed_logins", "login failed", **user, **mechanism, error=negotiation.failure)
         elif negotiation.rejected:
-            self._report("refused_logins", "login refused", protocol, **user, **mechanism, error=negotiation.failure)
+            self._report_of(protocol, "refused_logins", "login refused", **user, **mechanism, error=negotiation.failure)
         else:
             self.refused(protocol, negotiation.failure)
 
-    def _report(self, counter: str, event: str, protocol: RouterProtocol, **fields: str) -> None:
-        self.router.counters[counter] += 1
+    def _report_of(self, protocol: RouterProtocol, counter: str, event: str, **fields: str) -> None:
         host = getattr(protocol.transport.getPeer(), "host", "") if protocol.transport is not None else ""
-        self.router.report(event, {"connection": protocol.name, "host": host, **fields})
+        self._report(counter, event, protocol.name, host, **fields)
+
+    def _report(self, counter: str, event: str, connection: str, host: str, **fields: str) -> None:
+        self.router.counters[counter] += 1
+        self.router.report(event, {"connection": connection, "host": host, **fields})
 
     def beat(self, now: float) -> None:
         """See to every connection's deadlines."""
@@ -318,8 +319,3 @@ class RouterFactory(Factory):
                 protocol.connection.stop()
             else:
                 protocol.lose()
-
-
-def _shown(user: str) -> str:
-    """The name of a user, who may be anybody, for a log."""
-    return repr(user if len(user) <= _SHOWN else f"{user[:_SHOWN]}…")
