@@ -85,6 +85,8 @@ def sasl(data: bytes) -> None:
     assert outcome == in_pieces
     if negotiation.state == "done":
         assert outcome[-1], "somebody is in whom nobody let in"
+        mechanisms, allow_bare = _DOORS[door[0] % len(_DOORS)]
+        assert negotiation.mechanism in mechanisms or (allow_bare and not negotiation.mechanism), "by no way there is"
         assert negotiation.remainder.startswith(b"AMQP\0\1\0\0")
     elif negotiation.state == "open":
         assert len(negotiation._input) < MAX_FRAME + 8
