@@ -59,6 +59,7 @@ def test_a_server_is_understood(text: str, server: Server) -> None:
         ("example.com:65536", "no server"),
         ("[::1", "no server"),
         ("[::1%25a:b@c]:1", "no server"),
+        ("[::]@[:c]", "no server"),
         ("http://example.com", "neither amqp:// nor amqps://"),
         ("amqp://me@example.com", "a user needs a password"),
         ("amqp://example.com/jobs", "has an address behind the server"),

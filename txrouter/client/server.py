@@ -67,7 +67,8 @@ def _parse(text: str) -> tuple[Server, str]:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError(f"{text!r} is no server: {error}") from None
-    if not host or port == 0 or set(host) & set("[]"):
+    # of several pairs of brackets urlsplit looks at one only; those around an IPv6 address are behind a user
+    if not host or port == 0 or set("[]") & set(authority.rpartition("@")[0]):
         raise ValueError(f"{text!r} is no server: host:port is expected")
     user, password = parts.username, parts.password
     if user is not None and not password:
