@@ -9,6 +9,8 @@ router, in tests and in a simulation.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from zope.interface import Attribute, Interface
 
 __all__ = [
@@ -23,10 +25,14 @@ __all__ = [
     "IDistributionPolicyFactory",
     "IMulticast",
     "IProducer",
+    "IRanking",
+    "IReplyWatcher",
+    "ISelective",
     "ISendWatcher",
     "ISettlementWatcher",
     "ITimed",
     "IUnavailable",
+    "IWoken",
 ]
 
 
@@ -100,7 +106,8 @@ class IDistributionPolicy(IDistribution):
         """Choose who gets `delivery`. It is called for every message: O(log n) in the number of consumers, or better.
 
         :return: a consumer with credit: the delivery goes there now. A consumer without credit: the delivery waits
-            for that one. None: it is held, and offered again when credit, a consumer or a settlement arrives.
+            for that one. None: it is held, and offered again when credit, a consumer or a settlement arrives. So are
+            those that come after it, unless the policy is an `ISelective`.
 
         The choice is not always carried out: a consumer that has released this very delivery before is passed over.
         What was really sent is told to an `IDeliveryWatcher`. A policy that raises, or returns what is no consumer of
@@ -169,6 +176,50 @@ class ITimed(Interface):
         "Callable[[], float]: seconds, monotonic, from any beginning. Set by the router before the first consumer is "
         "added. During one call it says the same each time; in a simulation it is that one's."
     )
+
+
+class IWoken(ITimed):
+    """Optional facet of a policy: may hold messages although there is credit, until some time has passed."""
+
+    wake_at = Attribute(
+        "Callable[[float], None]: offer what is held again when `clock` says this, if not sooner. Set with `clock`."
+    )
+
+
+class ISelective(Interface):
+    """Optional facet of a policy: who can get a message depends on the message, so one may be held while others go."""
+
+    def kind(delivery: IDelivery) -> Hashable:
+        """Of what kind it is. Where one that is held finds no consumer, neither do those of its kind behind it, which
+        are not offered; those of other kinds are, and overtake it."""
+
+
+class IRanking(Interface):
+    """Optional facet of a policy: says in what order what is held is offered."""
+
+    def rank(delivery: IDelivery) -> float:
+        """Where it stands among those held: the lowest is offered first; among equals, the one that came first. Asked
+        once, when a delivery is held first."""
+
+
+class IReplyWatcher(Interface):
+    """Optional facet of a policy: hears which messages are requests, and when their replies pass through the router.
+
+    A request has a `reply_to`, and a `message_id` or else a `correlation_id`; its reply is sent to that address, with
+    that as its `correlation_id`.
+    """
+
+    reply_seconds = Attribute("float: how long a reply is awaited; less where the request has less time to live.")
+
+    def asked(consumer: IConsumer, delivery: IDelivery) -> None:
+        """`delivery`, which was just sent to `consumer`, is a request. Called after `sent`."""
+
+    def answered(consumer: IConsumer, seconds: float | None) -> None:
+        """The reply to a request has come, so many seconds after that was sent. None: it is not awaited any more, as
+        the time is up, or the consumer did not accept the request. What is held is offered again.
+
+        Not called for what a consumer had not replied to when it left: `remove` says that.
+        """
 
 
 class IDescribed(Interface):

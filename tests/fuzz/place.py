@@ -52,7 +52,7 @@ class Place:
         self.router = self._net.router
         self.turn = self._net.turn
         copies = Distribution(multicast.factory, multicast.Options(when_full="drop", drop_seconds=0.0))
-        self.router.table.add_pattern("shared", copies)
+        self.router.policies.table.add_pattern("shared", copies)
         self._pairs = [self._pair("work"), self._pair("undisturbed")]
         self._feeders = [self._net.client().sender(name) for name in ("fed", "shared")]
         takers = [self._net.client().receiver(name, credit=1000) for name in ("taken", "shared")]

@@ -21,7 +21,7 @@ from txrouter.amqp.engine import (
 )
 from txrouter.amqp.multicast import send_copies
 from txrouter.amqp.outcomes import kept, say
-from txrouter.core.deliveries import UNKNOWN, Aborted, Delivery
+from txrouter.core.deliveries import Aborted, Delivery
 from txrouter.core.links import Address
 from txrouter.core.outcomes import ACCEPTED, Outcome
 
@@ -55,7 +55,7 @@ class IncomingDelivery(Delivery):
         self.arrived = arrived
         self.consumer = None
         self.sent_at = 0.0
-        self.priority = UNKNOWN
+        self.rank = None
         self.shelf = None
         self.history = None
         self.copies = None

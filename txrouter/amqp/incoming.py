@@ -276,7 +276,7 @@ class IncomingLink(Producer):
     def _read_ahead(self, delivery: IncomingDelivery) -> bool:
         """Take a held message out of the way of those behind it, where they may pass."""
         address = delivery.destination
-        if self.target is not None and delivery.shelf is address.held and not address.by_priority:
+        if self.target is not None and delivery.shelf is address.held and not address.lets_pass:
             return False
         room = self.limits.max_held_size - self.ahead_size
         if not delivery.read_all(room):

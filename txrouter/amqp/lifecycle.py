@@ -19,7 +19,7 @@ from txrouter.core.access import UNAUTHORIZED, Action, Flag
 from txrouter.core.addresses import TEMPORARY_LENGTH, is_temporary, normalise
 from txrouter.core.credit import share
 from txrouter.core.limits import LIMIT_EXCEEDED
-from txrouter.core.router import Unavailable
+from txrouter.core.policies import Unavailable
 from txrouter.core.users import Headcount
 
 if TYPE_CHECKING:

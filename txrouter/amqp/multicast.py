@@ -232,11 +232,10 @@ def give_up_on_slow(link: IncomingLink, now: float) -> None:
     copies = head.copies if head is not None else None
     if head is None or copies is None or copies.stalled_since is None:
         return
-    multicast = head.destination.multicast
-    if multicast is None or now - copies.stalled_since < multicast.stream_seconds:
+    if now - copies.stalled_since < copies.multicast.stream_seconds:
         return
     for copy in slow_copies(link):
-        multicast.give_up_on(copy)
+        copies.multicast.give_up_on(copy)
     link.connection.turn.resume(link)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
@@ -13,12 +13,9 @@ from txrouter.interfaces import IDelivery
 if TYPE_CHECKING:
     from txrouter.core.links import Address, Consumer, Producer
     from txrouter.core.multicast import Copies
-    from txrouter.core.shelves import Shelf
+    from txrouter.core.shelves import Rank, Shelf
 
-__all__ = ["UNKNOWN", "Aborted", "Delivery", "Malformed"]
-
-UNKNOWN: Final = -1
-"""In place of a priority."""
+__all__ = ["Aborted", "Delivery", "Malformed"]
 
 
 class Malformed(ValueError):
@@ -44,8 +41,8 @@ class Delivery:
         "destination",
         "history",
         "presettled",
-        "priority",
         "producer",
+        "rank",
         "sent_at",
         "shelf",
     )
@@ -57,8 +54,8 @@ class Delivery:
         self.arrived = arrived
         self.consumer: Consumer | None = None
         self.sent_at = 0.0
-        self.priority = UNKNOWN
-        """As of which one it is held, where that matters; it is found out when it is held first."""
+        self.rank: Rank | None = None
+        """Where it stands among those held, where they are not held as they came; found out when it is held first."""
         self.shelf: Shelf | None = None
         self.history: History | None = None
         self.copies: Copies | None = None

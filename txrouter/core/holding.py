@@ -6,7 +6,8 @@ A held delivery stands on one of three shelves:
 - `Consumer.queue`: the policy wants this consumer, which has no credit yet.
 - `Address.returned`: a consumer released it, and another that has not may take it.
 
-They are offered in the order they came, or by priority where the address is to have it so.
+They are offered in the order they came; or by rank, where the address is to have it so: by their priority, or as the
+policy says.
 
 A held delivery still counts against its producer's credit, so what is held is bounded. Nothing is offered again at
 once when something changes, but at the end of the turn: so the one that waited longest goes first, whichever
@@ -15,12 +16,15 @@ connection is read first.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING
 
-from txrouter.core.deliveries import UNKNOWN, Aborted, Delivery, History, Malformed
+from txrouter.core.alarms import Alarms, soonest
+from txrouter.core.deliveries import Aborted, Delivery, History, Malformed
 from txrouter.core.expiry import Expiry
-from txrouter.core.links import Address, Consumer, Producer
+from txrouter.core.links import Address, Consumer
 from txrouter.core.outcomes import RELEASED, SETTLED, Outcome, rejected
 from txrouter.core.shelves import NORMAL, Shelf, new_shelf
 
@@ -38,17 +42,20 @@ class Holding:
     def __init__(self, router: Router) -> None:
         self._router = router
         self._expiry = Expiry()
+        self._alarms: Alarms[Address] = Alarms()
+        """When policies want to be asked again."""
         self._changed: list[Address] = []
         self._served: dict[Consumer, None] = {}
 
     # -- onto a shelf, and off ---------------------------------------------------------------------
 
-    def must_queue(self, delivery: Delivery) -> bool:
-        """Others are held for its address. Only where the policy declined those with credit at hand may it be asked
-        about one that came later; and never about one whose own producer has others waiting."""
+    def queue(self, delivery: Delivery) -> bool:
+        """Hold it behind others that are held for its address. What a policy said of those says nothing of one of
+        another kind."""
         address = delivery.destination
-        producer = delivery.producer
-        return address.changed or address.free <= 0 or producer is None or producer.held > 0
+        if address.kind is not None:
+            self.something_changed(address)
+        return self.hold(delivery, address.held)
 
     def hold(self, delivery: Delivery, shelf: Shelf) -> bool:
         """Put it on a shelf. Returns False: it has not left; or True where it had to leave."""
@@ -58,8 +65,8 @@ class Holding:
             deadline = delivery.arrived + ttl / 1000 if isinstance(ttl, int) else None
             if deadline is not None and deadline <= router.now:
                 return self.turn_away_late(delivery)
-            if delivery.destination.by_priority:
-                self._find_priority(delivery)
+            if delivery.destination.ranked:
+                self._find_rank(delivery)
             shelf[delivery] = None
         except Malformed as error:
             return self.refuse(delivery, error)
@@ -73,24 +80,30 @@ class Holding:
             self._expiry.add(delivery, multicast.deadline(delivery))
         return False
 
-    def _find_priority(self, delivery: Delivery) -> None:
-        """Find out as of what priority it is held: the one in its header, if its producer may say one.
+    def _find_rank(self, delivery: Delivery) -> None:
+        """Find out where it stands among those held.
 
         :raise Malformed: it cannot be read.
         """
-        if delivery.priority != UNKNOWN:
-            return
+        if delivery.rank is None:
+            address = delivery.destination
+            priority = self._priority(delivery) if address.distribution.by_priority else NORMAL
+            delivery.rank = -priority, self._router.policies.rank(address, delivery)
+
+    def _priority(self, delivery: Delivery) -> int:
+        """As of what priority it is held: the one in its header, if its producer may say one."""
         given = delivery.field("priority")
-        delivery.priority = given if isinstance(given, int) else NORMAL
+        priority = given if isinstance(given, int) else NORMAL
         permit = delivery.producer.permit if delivery.producer is not None else None
-        if delivery.priority != NORMAL and permit is not None and permit.refusal("priority", delivery.address):
+        if priority != NORMAL and permit is not None and permit.refusal("priority", delivery.address):
             self._router.counters["unauthorized_priorities"] += 1
-            delivery.priority = NORMAL
+            priority = NORMAL
+        return priority
 
     def hold_for(self, consumer: Consumer, delivery: Delivery) -> bool:
         """Let it wait for this consumer; otherwise as `hold`."""
         if consumer.queue is None:
-            consumer.queue = new_shelf(delivery.destination.by_priority)
+            consumer.queue = new_shelf(delivery.destination.ranked)
         return self.hold(delivery, consumer.queue)
 
     def _unshelve(self, delivery: Delivery) -> None:
@@ -100,6 +113,22 @@ class Holding:
         delivery.shelf = None
         if delivery.producer is not None:
             delivery.producer.held -= 1
+
+    def put_back(self, address: Address, held: Iterable[Delivery], returned: Iterable[Delivery]) -> None:
+        """The address has another policy, and new shelves: these were on the old ones."""
+        for shelf, deliveries in ((address.held, held), (address.returned, returned)):
+            for delivery in deliveries:
+                delivery.rank = None
+                if address.ranked:
+                    with suppress(Malformed):  # it is refused when it is offered
+                        self._find_rank(delivery)
+                    delivery.rank = delivery.rank or (-NORMAL, inf)
+                delivery.shelf = shelf
+                shelf[delivery] = None
+        if address.multicast is not None:
+            for delivery in address.held:
+                self._expiry.add(delivery, address.multicast.deadline(delivery))
+        self.something_changed(address)
 
     def take(self, delivery: Delivery) -> None:
         """It leaves, for a consumer."""
@@ -123,9 +152,9 @@ class Holding:
         address = delivery.destination
         if delivery.shelf is not None:
             self._unshelve(delivery)
-        if address.by_priority:
+        if address.ranked:
             with suppress(Malformed):  # it is refused for that further on
-                self._find_priority(delivery)
+                self._find_rank(delivery)
         if delivery.producer is not None:
             delivery.producer.credit -= 1  # it was sent: what is left of its credit was not used
             delivery.producer = None
@@ -175,19 +204,25 @@ class Holding:
         return isinstance(ttl, int) and delivery.arrived + ttl / 1000 <= self._router.now
 
     def next_deadline(self) -> float | None:
-        """When `expire` is to be called next, on the router's clock; None if nothing that is held is to be seen to."""
-        return self._expiry.next_deadline()
+        """When `wake` is to be called next, on the router's clock; None for never."""
+        return soonest(self._expiry.next_deadline(), self._alarms.next_deadline())
 
-    def expire(self) -> None:
+    def wake_at(self, address: Address, when: float) -> None:
+        """Its policy may choose otherwise from then on."""
+        self._alarms.set(address, when)
+
+    def wake(self) -> None:
         """Turn away what has been held for longer than its time to live. What was to wait for all the consumers of a
-        multicast, but has waited long enough, waits no more."""
+        multicast, but has waited long enough, waits no more. And see to the policies whose time has come."""
         for delivery in self._expiry.due(self._router.now):
             address = delivery.destination
-            if address.multicast is not None and not self.is_late(delivery):
-                address.multicast.overdue(delivery)
-            else:
+            if self.is_late(delivery):
                 self._unshelve(delivery)
                 self.turn_away_late(delivery)
+            elif address.multicast is not None:
+                address.multicast.overdue(delivery)
+        for address in self._alarms.due(self._router.now):
+            self.something_changed(address)
 
     def expire_unsent(self, delivery: Delivery) -> None:
         """A delivery was routed, but its time to live had run out before: its consumer is not to have it."""
@@ -257,7 +292,7 @@ class Holding:
             return consumer is not None and consumer.credit > 0 and consumer not in tried
 
         try:
-            chosen = self._router.choose(address, delivery)
+            chosen = self._router.policies.choose(address, delivery)
         except Malformed:  # the policy looks where it did not the first time
             chosen = None
         return chosen if may_have_it(chosen) else next(filter(may_have_it, address.consumers), None)
@@ -300,10 +335,12 @@ class Holding:
             changed, self._changed = self._changed, []
             for address in changed:
                 address.changed = False
+                self._offer_returned_of(address)
                 if address.multicast is not None:
                     address.multicast.offer(address)
+                elif address.kind is not None:
+                    self._offer_each_kind(address)
                 else:
-                    self._offer_returned_of(address)
                     self._offer_held(address)
 
     def _offer_returned_of(self, address: Address) -> None:
@@ -318,23 +355,22 @@ class Holding:
     def _offer_held(self, address: Address) -> None:
         while address.held and address.free > 0:
             if not self._place(next(iter(address.held))):
-                self._look_behind(address)
                 return
 
-    def _look_behind(self, address: Address) -> None:
-        """The policy declines the first, although there is credit. It may take one behind it, but none that would
-        overtake another of its own producer."""
-        declined: set[Producer | None] = set()
+    def _offer_each_kind(self, address: Address) -> None:
+        """Where the policy declines one, there may be a consumer for those of other kinds behind it."""
+        declined: set[Hashable] = set()
         for delivery in list(address.held):
             if address.free <= 0:
                 return
-            if delivery.producer in declined or not self._place(delivery):
-                declined.add(delivery.producer)
+            kind = self._router.policies.kind(address, delivery)
+            if kind not in declined and not self._place(delivery):
+                declined.add(kind)
 
     def _place(self, delivery: Delivery) -> bool:
         """Find a consumer for what is on `Address.held`. Returns False if it stays there."""
         try:
-            consumer = self._router.choose(delivery.destination, delivery)
+            consumer = self._router.policies.choose(delivery.destination, delivery)
         except Malformed as error:
             self._unshelve(delivery)
             return self.refuse(delivery, error)

@@ -14,10 +14,20 @@ from zope.interface import implementer
 from txrouter.core.limits import DEFAULTS, Limits
 from txrouter.core.shelves import Shelf, new_shelf
 from txrouter.core.users import NOBODY, User
-from txrouter.interfaces import ICapacityWatcher, IConsumer, ICreditWatcher, IProducer, ISendWatcher, ISettlementWatcher
+from txrouter.interfaces import (
+    ICapacityWatcher,
+    IConsumer,
+    ICreditWatcher,
+    IProducer,
+    IRanking,
+    ISelective,
+    ISendWatcher,
+    ISettlementWatcher,
+)
 
 if TYPE_CHECKING:
     from txrouter.core.access import Permit
+    from txrouter.core.addresses import Distribution
     from txrouter.core.deliveries import Delivery
     from txrouter.core.multicast import Multicast
     from txrouter.core.rate import Rate
@@ -155,23 +165,24 @@ class Consumer:
 
 
 class Address:
-    """An address that somebody is attached to: its producers, its consumers, and the policy between them.
-
-    :param by_priority: whether what is held leaves by its priority, or in the order it came.
-    """
+    """An address that somebody is attached to: its producers, its consumers, and the policy between them, which it is
+    given by `use` before anything else."""
 
     __slots__ = (
-        "by_priority",
         "capacity_changed",
         "changed",
         "consumers",
         "credit_changed",
+        "distribution",
         "free",
+        "has_replies",
         "held",
+        "kind",
         "multicast",
         "name",
         "policy",
         "producers",
+        "rank",
         "returned",
         "select",
         "sent",
@@ -180,11 +191,8 @@ class Address:
         "window",
     )
 
-    def __init__(self, name: str, policy: Any, by_priority: bool = False) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.by_priority = by_priority
-        self.multicast: Multicast | None = None
-        """The policy, if it is one that sends copies."""
         self.producers: dict[Producer, None] = {}
         self.consumers: dict[Consumer, None] = {}
         self.free = 0
@@ -194,17 +202,20 @@ class Address:
         self.wanting: dict[Producer, None] = {}
         """The producers to look at when consumers give credit, as they could use more: those that have none, and those
         that got some since the consumers last gave credit, so they are sending."""
-        self.held = new_shelf(by_priority)
-        """Deliveries that wait for any consumer, the first to go first."""
-        self.returned = new_shelf(by_priority)
-        """Deliveries that a consumer released, and that wait for one that has not."""
         self.changed = False
         """Something changed that may let a held delivery go; they are offered again at the end of the turn."""
-        self.use(policy)
 
-    def use(self, policy: Any) -> None:
-        """Take this policy, and look up once what it wants to be told."""
+    def use(self, distribution: Distribution, policy: Any, multicast: Multicast | None = None) -> None:
+        """Take this policy, with nothing held, and look up once what it wants to be told.
+
+        :param distribution: what the policy was built of.
+        :param multicast: the policy, if it is one that sends copies.
+        """
+        self.distribution = distribution
         self.policy = policy
+        self.has_replies = False
+        """Replies have been awaited here; `select` looks for them."""
+        self.multicast = multicast
         self.select: Callable[[Delivery], Consumer | None] = policy.select
         self.sent: Callable[[Consumer, Delivery], None] | None = (
             policy.sent if ISendWatcher.providedBy(policy) else None
@@ -218,3 +229,20 @@ class Address:
         self.capacity_changed: Callable[[Consumer], None] | None = (
             policy.capacity_changed if ICapacityWatcher.providedBy(policy) else None
         )
+        self.rank: Callable[[Delivery], float] | None = policy.rank if IRanking.providedBy(policy) else None
+        self.kind: Callable[[Delivery], Hashable] | None = policy.kind if ISelective.providedBy(policy) else None
+
+        self.held = new_shelf(self.ranked)
+        """Deliveries that wait for any consumer, the first to go first."""
+        self.returned = new_shelf(self.ranked)
+        """Deliveries that a consumer released, and that wait for one that has not."""
+
+    @property
+    def ranked(self) -> bool:
+        """Whether what is held stands by rank; or in the order it came."""
+        return self.distribution.by_priority or self.rank is not None
+
+    @property
+    def lets_pass(self) -> bool:
+        """Whether one that is held may be overtaken by another of its producer."""
+        return self.ranked or self.kind is not None

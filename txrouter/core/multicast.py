@@ -41,10 +41,11 @@ class Copy(Delivery):
 class Copies:
     """The copies of one message that are not over, and what the others have come to."""
 
-    __slots__ = ("_router", "live", "original", "outcome", "stalled_since")
+    __slots__ = ("_router", "live", "multicast", "original", "outcome", "stalled_since")
 
-    def __init__(self, router: Router, original: Delivery) -> None:
+    def __init__(self, router: Router, multicast: Multicast, original: Delivery) -> None:
         self._router = router
+        self.multicast = multicast
         self.original = original
         self.live: dict[Copy, Outcome | None] = {}
         """Each with what its consumer has said of it, without settling."""
@@ -219,7 +220,7 @@ class Multicast:
             if not presettled:
                 consumer.in_flight += 1
         delivery.destination.free -= len(ready)
-        delivery.copies = Copies(router, delivery)
+        delivery.copies = Copies(router, self, delivery)
         if not delivery.send_copies(ready):
             self._take_back(delivery, ready)
         elif presettled:

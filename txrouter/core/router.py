@@ -11,12 +11,12 @@ Where a delivery can be:
        ▼           ▼  │
       held ───────────┘            (`txrouter.core.holding`)
 
-Only this module, and what it calls, `holding`, `feeding` and `multicast`, change anything in the core.
+Only this module, and what it calls, `policies`, `holding`, `feeding`, `replies` and `multicast`, change anything in the
+core.
 """
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -24,27 +24,20 @@ from typing import Any
 from txrouter.core import credit as flow
 from txrouter.core.access import UNAUTHORIZED
 from txrouter.core.addresses import AddressTable, normalise
+from txrouter.core.alarms import soonest
 from txrouter.core.deliveries import Delivery, Malformed
 from txrouter.core.feeding import Feeding
 from txrouter.core.holding import Holding
 from txrouter.core.limits import Limits
 from txrouter.core.links import Address, Consumer, Producer
-from txrouter.core.multicast import Multicast
 from txrouter.core.outcomes import LOST, RELEASED, SETTLED, Outcome, rejected
+from txrouter.core.policies import Policies, PolicyError, Unavailable
+from txrouter.core.replies import Replies
 from txrouter.core.users import Headcount
-from txrouter.interfaces import IMulticast, ITimed, IUnavailable
 
-__all__ = ["PolicyError", "Report", "Router", "Unavailable"]
+__all__ = ["Report", "Router"]
 
 Report = Callable[[str, dict[str, object]], None]
-
-
-class PolicyError(Exception):
-    """A policy returned what is not a consumer of its address."""
-
-
-class Unavailable(LookupError):
-    """Nobody may attach to this address."""
 
 
 def _nobody(_delivery: Delivery) -> None:
@@ -66,7 +59,6 @@ class Router:
         self, id: str, table: AddressTable, limits: Limits | None = None, *, seed: int = 0, report: Report | None = None
     ) -> None:
         self.id = id
-        self.table = table
         self.limits = limits or Limits()
         self.seed = seed
         self.report = report or (lambda _event, _fields: None)
@@ -84,8 +76,10 @@ class Router:
         self.users = Headcount()
         self.hosts = Headcount()
         """Whose the open connections are, and where they come from."""
+        self.policies = Policies(self, table)
         self.holding = Holding(self)
         self.feeding = Feeding(self)
+        self.replies = Replies(self)
         self._here = f"_topo/0/{id}/"
         self._ending: list[Consumer] = []
 
@@ -97,25 +91,12 @@ class Router:
 
     def _address(self, name: str) -> Address:
         found = self.addresses.get(name)
-        if found is None:
-            distribution = self._distribution(name)
-            policy = distribution.factory.build(distribution.options, random.Random(f"{self.seed}/{name}"))
-            if ITimed.providedBy(policy):
-                policy.clock = self._clock
-            multicast = Multicast(self, policy) if IMulticast.providedBy(policy) else None
-            found = self.addresses[name] = Address(name, multicast or policy, distribution.by_priority)
-            found.multicast = multicast
+        if found is None or name in self.policies.closed:
+            distribution = self.policies.distribution(name)
+            found = Address(name)
+            self.policies.give(found, distribution)
+            self.addresses[name] = found
         return found
-
-    def _clock(self) -> float:
-        return self.now
-
-    def _distribution(self, name: str) -> Any:
-        """:raise Unavailable: nobody may attach to it, or send there."""
-        distribution: Any = self.table.find(name)
-        if IUnavailable.providedBy(distribution.factory):
-            raise Unavailable(f"{name} is not available")
-        return distribution
 
     def _forget_if_unused(self, address: Address) -> None:
         if not address.producers and not address.consumers and self.addresses.get(address.name) is address:
@@ -154,7 +135,7 @@ class Router:
         consumer.source = address
         first = not address.consumers
         address.consumers[consumer] = None
-        self._tell(address, address.policy.add, consumer)
+        self.policies.tell(address, address.policy.add, consumer)
         if first:
             for producer in address.producers:
                 producer.draining = False
@@ -170,7 +151,7 @@ class Router:
         del address.consumers[consumer]
         address.free -= consumer.credit
         address.window -= consumer.window
-        self._tell(address, address.policy.remove, consumer)
+        self.policies.tell(address, address.policy.remove, consumer)
         consumer.place = None
         consumer.source = None
         for delivery in list(consumer.unsettled.values()):
@@ -193,18 +174,18 @@ class Router:
         consumer.capacity = capacity
         address = consumer.source
         if address is not None and address.capacity_changed is not None:
-            self._tell(address, address.capacity_changed, consumer)
+            self.policies.tell(address, address.capacity_changed, consumer)
 
     # -- deliveries: the hot path ------------------------------------------------------------------
 
     def route(self, delivery: Delivery) -> bool:
         """A message arrived. Returns False if it is held: then it stays in the wire's hands until it is sent.
 
-        `choose` and `send` are written out here: this runs for every message.
+        `Policies.choose` and `send` are written out here: this runs for every message.
         """
         address = delivery.destination
-        if address.held and self.holding.must_queue(delivery):
-            return self.holding.hold(delivery, address.held)
+        if address.held:
+            return self.holding.queue(delivery)
         try:
             consumer = address.select(delivery)
             if consumer is not None and consumer.source is not address:
@@ -212,7 +193,7 @@ class Router:
         except Malformed as error:
             return self.holding.refuse(delivery, error)
         except Exception as error:
-            consumer = self._choose_instead(address, error)
+            consumer = self.policies.choose_instead(address, error)
         if consumer is None:
             if not address.consumers or self.stopping:
                 return self.holding.turn_away(delivery, RELEASED)
@@ -238,7 +219,7 @@ class Router:
             try:
                 sent(consumer, delivery)
             except Exception as error:
-                self._policy_failed(address, error)
+                self.policies.failed(address, error)
         if consumer.withheld and delivery.presettled:
             self.use_withheld(consumer)
         consumer.send(delivery)
@@ -269,29 +250,10 @@ class Router:
     def _why_not(self, name: str) -> Outcome:
         """What becomes of a message to an address without consumers."""
         try:
-            self._distribution(name)
+            self.policies.distribution(name)
         except Unavailable as error:
             return rejected("amqp:not-found", str(error))
         return RELEASED
-
-    def choose(self, address: Address, delivery: Delivery) -> Consumer | None:
-        """Ask the policy; whatever it does, the answer is a consumer of the address, or None.
-
-        :raise Malformed: the message could not be read where the policy wanted to look.
-        """
-        try:
-            consumer = address.select(delivery)
-            if consumer is not None and consumer.source is not address:
-                raise PolicyError(f"it selected {consumer!r}, which is no consumer of the address")
-            return consumer
-        except Malformed:
-            raise
-        except Exception as error:
-            return self._choose_instead(address, error)
-
-    def _choose_instead(self, address: Address, error: Exception) -> Consumer | None:
-        self._policy_failed(address, error)
-        return next((each for each in address.consumers if each.credit > 0), None)
 
     def send(self, consumer: Consumer, delivery: Delivery, address: Address) -> None:
         """Send a delivery to a consumer with credit."""
@@ -306,7 +268,7 @@ class Router:
             try:
                 sent(consumer, delivery)
             except Exception as error:
-                self._policy_failed(address, error)
+                self.policies.failed(address, error)
         if consumer.withheld and delivery.presettled:
             self.use_withheld(consumer)
         consumer.send(delivery)
@@ -325,7 +287,7 @@ class Router:
             try:
                 settled(consumer, delivery, outcome.state, self.now - delivery.sent_at)
             except Exception as error:
-                self._policy_failed(address, error)
+                self.policies.failed(address, error)
         if consumer.withheld:
             self.use_withheld(consumer)
         if address.held and not address.changed:
@@ -375,7 +337,7 @@ class Router:
         consumer.credit = usable
         address.free += delta
         if address.credit_changed is not None:
-            self._tell(address, address.credit_changed, consumer, delta)
+            self.policies.tell(address, address.credit_changed, consumer, delta)
         if delta > 0:
             self.holding.credit_came(consumer, address)
             if address.wanting:
@@ -413,15 +375,13 @@ class Router:
 
     def next_deadline(self) -> float | None:
         """When `wake` is to be called next, on the router's clock; None if nothing waits for its time."""
-        expires, feeds = self.holding.next_deadline(), self.feeding.next_deadline()
-        if expires is None or feeds is None:
-            return feeds if expires is None else expires
-        return min(expires, feeds)
+        return soonest(self.holding.next_deadline(), self.feeding.next_deadline(), self.replies.next_deadline())
 
     def wake(self) -> None:
         """Time has passed: see to what waits for it. The turn is to be ended."""
-        self.holding.expire()
+        self.holding.wake()
         self.feeding.wake()
+        self.replies.wake()
 
     def stop(self) -> None:
         """Take nothing new: what is held is RELEASED, and so is what still comes. What is in flight may be settled."""
@@ -434,15 +394,3 @@ class Router:
     def in_flight(self) -> int:
         """How many deliveries are sent and not settled."""
         return sum(consumer.in_flight for address in self.addresses.values() for consumer in address.consumers)
-
-    # -- policies that fail ------------------------------------------------------------------------
-
-    def _tell(self, address: Address, call: Callable[..., object], *arguments: object) -> None:
-        try:
-            call(*arguments)
-        except Exception as error:
-            self._policy_failed(address, error)
-
-    def _policy_failed(self, address: Address, error: Exception) -> None:
-        self.counters["policy_errors"] += 1
-        self.report("policy failed", {"address": address.name, "policy": address.policy, "error": error})

@@ -1,59 +1,75 @@
-"""In what order held deliveries stand: as they came, in an OrderedDict; or by priority, in a `ByPriority`."""
+"""In what order held deliveries stand: as they came, in an OrderedDict; or by rank, in a `Ranked`."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from txrouter.core.deliveries import Delivery
 
-__all__ = ["NORMAL", "ByPriority", "Shelf", "new_shelf"]
+__all__ = ["NORMAL", "Rank", "Ranked", "Shelf", "new_shelf"]
 
 NORMAL = 4
 """The priority of a message that says nothing of it, as AMQP 1.0 has it."""
 
+Rank: TypeAlias = tuple[int, float]
+"""By its priority first, then by what the policy says; the lowest goes first."""
 
-class ByPriority:
-    """Deliveries, those of the highest priority first, which is not to change while they are here; among equals, in the
-    order they came. It does what the core needs of an OrderedDict."""
+
+class Ranked:
+    """Deliveries by their rank, which is not to change while they are here; among equals, in the order they came. It
+    does what the core needs of an OrderedDict. Only the first is at hand: to go through all of them is to sort them."""
 
     def __init__(self) -> None:
-        self._levels: dict[int, OrderedDict[Delivery, None]] = {}
-        """The highest first; none is empty."""
-        self._count = 0
+        self._numbers: dict[Delivery, int] = {}
+        self._heap: list[tuple[Rank, int, Delivery]] = []
+        """Those that are here, and some that no longer are."""
+        self._first = self._last = 0
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._numbers)
 
     def __iter__(self) -> Iterator[Delivery]:
-        for level in self._levels.values():
-            yield from level
+        heap, numbers = self._heap, self._numbers
+        while heap and numbers.get(heap[0][2]) != heap[0][1]:
+            heappop(heap)
+        if heap:
+            yield heap[0][2]
+            there = sorted(entry for entry in heap[1:] if numbers.get(entry[2]) == entry[1])
+            for _, _, delivery in there:
+                yield delivery
 
     def __setitem__(self, delivery: Delivery, _: None) -> None:
-        priority = delivery.priority
-        if priority not in self._levels:
-            self._levels[priority] = OrderedDict()
-            self._levels = dict(sorted(self._levels.items(), reverse=True))
-        self._levels[priority][delivery] = None
-        self._count += 1
+        self._last += 1
+        self._put(delivery, self._last)
+
+    def _put(self, delivery: Delivery, number: int) -> None:
+        assert delivery.rank is not None
+        self._numbers[delivery] = number
+        heappush(self._heap, (delivery.rank, number, delivery))
 
     def __delitem__(self, delivery: Delivery) -> None:
-        level = self._levels[delivery.priority]
-        del level[delivery]
-        self._count -= 1
-        if not level:
-            del self._levels[delivery.priority]
+        del self._numbers[delivery]
+        if len(self._heap) > 64 + 2 * len(self._numbers):
+            self._heap = [entry for entry in self._heap if self._numbers.get(entry[2]) == entry[1]]
+            heapify(self._heap)
 
     def move_to_end(self, delivery: Delivery, last: bool = True) -> None:
-        """To the end, or the beginning, of those of its priority."""
-        self._levels[delivery.priority].move_to_end(delivery, last)
+        """To the end, or the beginning, of those of its rank."""
+        del self[delivery]
+        if last:
+            self[delivery] = None
+        else:
+            self._first -= 1
+            self._put(delivery, self._first)
 
 
-Shelf: TypeAlias = "OrderedDict[Delivery, None] | ByPriority"
+Shelf: TypeAlias = "OrderedDict[Delivery, None] | Ranked"
 
 
-def new_shelf(by_priority: bool) -> Shelf:
+def new_shelf(ranked: bool) -> Shelf:
     """An empty one."""
-    return ByPriority() if by_priority else OrderedDict()
+    return Ranked() if ranked else OrderedDict()

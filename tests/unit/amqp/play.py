@@ -62,7 +62,7 @@ class Play:
     def __init__(self, factory: Any, few: bool) -> None:
         self.net = Network(factory, **(LIMITS if few else {}))
         copies = Distribution(multicast.factory, multicast.Options(block_seconds=2.0))
-        self.net.router.table.add_pattern("m", copies)
+        self.net.router.policies.table.add_pattern("m", copies)
         self.clients: list[Client] = []
         self.senders: list[Sender] = []
         self.receivers: list[Receiver] = []
@@ -270,15 +270,12 @@ class Play:
     # -- the router ------------------------------------------------------------------------------
 
     def switch(self, which: int, how: int) -> None:
-        """An address is given another policy, which hears of the consumers that are there."""
+        """An address is given another policy."""
+        policies = self.net.router.policies
         address = self.net.router.addresses.get("qr"[which % 2])
         if address is not None:
-            factory = POLICIES[how % 3]
-            policy: Any = factory.build(factory.options(), self.random)
-            for consumer in address.consumers:
-                consumer.place = None
-                policy.add(consumer)
-            address.use(policy)
+            factory = POLICIES[how % len(POLICIES)]
+            policies.replace(address, Distribution(factory, factory.options(), bool(how % 2)))
 
     # -- bytes and time ----------------------------------------------------------------------------
 

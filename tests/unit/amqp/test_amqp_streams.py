@@ -159,7 +159,7 @@ def test_an_aborted_message_that_was_not_forwarded_yet_is_never_seen(size: int) 
 def test_an_aborted_message_that_would_have_had_to_wait_is_never_seen(size: int, address: str | None) -> None:
     """Half of it comes and then its end; at once, or when what was before it has left."""
     net = Network()
-    net.router.table.add_pattern("all", Distribution(multicast.factory, multicast.Options()))
+    net.router.policies.table.add_pattern("all", Distribution(multicast.factory, multicast.Options()))
     receiver = net.client().receiver(address or "q")
     sender = net.client().sender(address)
     first = bytes(Message(address=address or "q").encode())

@@ -16,7 +16,6 @@ methods that say so, as long as `stage.turns_by_itself`.
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,14 +38,22 @@ from txrouter.interfaces import (
     IDeliveryWatcher,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IRanking,
+    IReplyWatcher,
+    ISelective,
+    IWoken,
 )
 from txrouter.policies import closest, pull, round_robin, weighted
 
 __all__ = [
     "SHIPPED",
+    "Alphabetic",
+    "Asking",
     "Choosy",
     "FakeConsumer",
     "FakeProducer",
+    "Full",
+    "Late",
     "Message",
     "NoOptions",
     "Stage",
@@ -396,14 +403,8 @@ class Stage:
             self.turn()
 
     def switches(self, address: Address, factory: object) -> None:
-        """The address is given another policy, which hears of the consumers that are there."""
-        chosen: Any = distribution(factory)
-        policy = chosen.factory.build(chosen.options, random.Random(1))
-        for consumer in address.consumers:
-            consumer.place = None
-            policy.add(consumer)
-        address.use(policy)
-        self.router.holding.something_changed(address)
+        """The address is given another policy."""
+        self.router.policies.replace(address, distribution(factory))
 
     def later(self, seconds: float) -> None:
         """Time passes. What is due then is done, as a timer would, and the turn ends."""
@@ -481,6 +482,7 @@ class Sticky(WatchingPolicy):
         return chosen or super().select(delivery)
 
 
+@implementer(ISelective)
 class Choosy(WatchingPolicy):
     """A message with a subject is for nobody until `open` has that subject."""
 
@@ -492,6 +494,50 @@ class Choosy(WatchingPolicy):
         subject = delivery.field("subject")
         return super().select(delivery) if subject is None or subject in self.open else None
 
+    def kind(self, delivery: IDelivery) -> object:
+        return delivery.field("subject")
+
 
 class StickyAndChoosy(Choosy, Sticky):
     """Both."""
+
+
+class Full(WatchingPolicy):
+    """One message at a time, however much credit there is."""
+
+    def select(self, delivery: IDelivery) -> Any:
+        return None if any(each.in_flight for each in self.consumers) else super().select(delivery)
+
+
+@implementer(IWoken)
+class Late(WatchingPolicy):
+    """Nobody gets anything before two seconds are over."""
+
+    clock: Callable[[], float]
+    wake_at: Callable[[float], None]
+
+    def select(self, delivery: IDelivery) -> Any:
+        self.wake_at(2.0)
+        return super().select(delivery) if self.clock() >= 2.0 else None
+
+
+@implementer(IRanking)
+class Alphabetic(WatchingPolicy):
+    """What is held goes by the first letter of its subject."""
+
+    def rank(self, delivery: IDelivery) -> float:
+        subject: Any = delivery.field("subject")
+        return subject if isinstance(subject, float) else float(ord(subject))
+
+
+@implementer(IReplyWatcher)
+class Asking(WatchingPolicy):
+    """Hears of requests and replies."""
+
+    reply_seconds = 10.0
+
+    def asked(self, consumer: Any, delivery: IDelivery) -> None:
+        self.heard.append(("asked", consumer, delivery))
+
+    def answered(self, consumer: Any, seconds: float | None) -> None:
+        self.heard.append(("answered", consumer, seconds))

@@ -75,7 +75,7 @@ class RouterMachine(RuleBasedStateMachine):
         self.stage.turns_by_itself = False
         self.router = self.stage.router
         for name, options in MULTICAST.items():
-            self.router.table.add_pattern(name, distribution(multicast.factory, options))
+            self.router.policies.table.add_pattern(name, distribution(multicast.factory, options))
         self.limits = self.router.limits
         self.rate: Rate[Producer] = Rate(3, 0.0)
         """How fast every other producer may send."""
@@ -321,7 +321,7 @@ class RouterMachine(RuleBasedStateMachine):
     @rule(place=PLACES, policy=st.sampled_from(SHIPPED))
     def an_address_is_given_another_policy(self, place: int, policy: Any) -> None:
         address = self.router.addresses.get(self._name(place))
-        if address is not None and address.multicast is None:
+        if address is not None:
             self.stage.switches(address, policy)
 
     @precondition(lambda self: len(self.messages) > 60)

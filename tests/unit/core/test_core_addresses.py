@@ -288,7 +288,7 @@ def test_a_pattern_has_a_greatest_number_of_tokens() -> None:
 
 def test_each_address_has_a_policy_of_its_own_of_the_kind_that_is_configured() -> None:
     stage = Stage(pull.factory)
-    stage.router.table.add_prefix("turns", distribution(round_robin.factory))
+    stage.router.policies.table.add_prefix("turns", distribution(round_robin.factory))
     for name in ("q", "turns/a", "turns/b"):
         stage.consumer(name)
     policies = [stage.address(name).policy for name in ("q", "turns/a", "turns/b")]

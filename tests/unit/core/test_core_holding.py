@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.unit.core.fakes import SHIPPED, Choosy, FakeConsumer, Message, Stage, Sticky, StickyAndChoosy, WatchingPolicy
+from tests.unit.core.fakes import (
+    SHIPPED,
+    Alphabetic,
+    Choosy,
+    FakeConsumer,
+    Full,
+    Late,
+    Message,
+    Stage,
+    Sticky,
+    StickyAndChoosy,
+    WatchingPolicy,
+)
 from txrouter.core.deliveries import Malformed
 from txrouter.core.outcomes import ACCEPTED, RELEASED, modified
 from txrouter.interfaces import IDelivery
@@ -220,34 +232,86 @@ def test_a_policy_can_decline_although_there_is_credit() -> None:
     assert consumer.got == []
 
 
-def test_messages_of_other_producers_pass_one_that_was_declined() -> None:
+def test_messages_of_another_kind_pass_one_that_was_declined() -> None:
     stage = Stage(Choosy)
     consumer = stage.consumer("q", credit=9)
-    declined, passes = stage.producer("q").sends(subject="x"), stage.producer("q").sends()
+    producer = stage.producer("q")
+    declined, passes = producer.sends(subject="x"), producer.sends()
+    stage.turn()
     assert declined.is_held
     assert consumer.got == [passes]
 
 
-def test_a_message_never_overtakes_another_of_its_own_producer() -> None:
+def test_a_message_never_overtakes_another_of_its_kind() -> None:
     stage = Stage(Choosy)
     consumer = stage.consumer("q", credit=9)
-    producer = stage.producer("q")
-    declined, behind = producer.sends(subject="x"), producer.sends()
-    stage.turn()
-    assert (declined.is_held, behind.is_held) == (True, True)
+    declined, behind = stage.producer("q").sends(subject="x"), stage.producer("q").sends(subject="x")
     stage.address().policy.open.add("x")
-    consumer.grants(1)
+    assert (declined.is_held, behind.is_held) == (True, True)
+    stage.turn()
     assert consumer.got == [declined, behind]
 
 
-def test_declined_messages_are_passed_by_held_ones_of_other_producers() -> None:
+def test_of_each_kind_that_is_declined_one_is_offered() -> None:
     stage = Stage(Choosy)
     consumer = stage.consumer("q")
-    one, two = stage.producer("q"), stage.producer("q")
-    declined, behind, other, last = one.sends(subject="x"), one.sends(), two.sends(), two.sends()
+    for subject in "xxyyx":
+        stage.producer("q").sends(subject=subject)
+    asked = []
+    policy = stage.address().policy
+    stage.address().select = lambda delivery: asked.append(delivery) or policy.select(delivery)  # type: ignore[func-returns-value]
     consumer.grants(9)
-    assert consumer.got == [other, last]
-    assert (declined.is_held, behind.is_held) == (True, True)
+    assert [each.field("subject") for each in asked] == ["x", "y"]
+
+
+def test_where_a_policy_knows_no_kinds_nothing_passes_one_that_was_declined() -> None:
+    stage = Stage(Full)
+    consumer = stage.consumer("q", credit=9)
+    first, declined, behind = stage.producer("q").sends_many(3)
+    stage.turn()
+    assert consumer.got == [first]
+    consumer.settles(first, ACCEPTED)
+    stage.turn()
+    assert consumer.got == [first, declined]
+    assert behind.is_held
+
+
+def test_a_policy_is_asked_again_when_it_wanted_to_be() -> None:
+    stage = Stage(Late)
+    consumer = stage.consumer("q", credit=9)
+    message = stage.producer("q").sends()
+    stage.later(1.9)
+    assert message.is_held
+    stage.later(0.1)
+    assert consumer.got == [message]
+
+
+def test_what_is_held_is_offered_in_the_order_that_the_policy_says() -> None:
+    stage = Stage(Alphabetic)
+    consumer = stage.consumer("q")
+    sent = {subject: stage.producer("q").sends(subject=subject) for subject in "cabdb"}
+    consumer.grants(2)
+    consumer.grants(9)
+    assert [each.field("subject") for each in consumer.got] == list("abbcd")
+    assert consumer.got[2] is sent["b"]
+
+
+def test_priority_counts_more_than_the_order_that_the_policy_says() -> None:
+    stage = Stage(Alphabetic, by_priority=True)
+    consumer = stage.consumer("q")
+    for subject, priority in (("b", 4), ("c", 9), ("a", 4), ("d", 9)):
+        stage.producer("q").sends(subject=subject, priority=priority)
+    consumer.grants(9)
+    assert [each.field("subject") for each in consumer.got] == list("cdab")
+
+
+@pytest.mark.parametrize("wrong", [None, "xy", float("nan")])
+def test_what_the_policy_knows_no_order_for_is_offered_last(wrong: object) -> None:
+    stage = Stage(Alphabetic)
+    consumer = stage.consumer("q")
+    last, first = stage.producer("q").sends(subject=wrong), stage.producer("q").sends(subject="z")
+    consumer.grants(9)
+    assert consumer.got == [first, last]
 
 
 def test_a_declined_message_is_offered_again_when_a_consumer_settles() -> None:
@@ -276,7 +340,7 @@ def test_adopted_messages_keep_their_order_where_one_is_declined() -> None:
     stage = Stage(Choosy)
     consumer = stage.consumer("q", credit=9)
     producer = stage.producer("q")
-    declined, behind = producer.sends(presettled=True, subject="x"), producer.sends(presettled=True)
+    declined, behind = producer.sends_many(2, presettled=True, subject="x")
     producer.leaves()
     stage.address().policy.open.add("x")
     consumer.grants(1)

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from tests.unit.core.fakes import FakeConsumer, Stage, WatchingPolicy, distribution
 from txrouter.core.outcomes import ACCEPTED, LOST, RELEASED, Outcome
-from txrouter.core.router import PolicyError
+from txrouter.core.policies import PolicyError
 from txrouter.interfaces import ICapacityWatcher, IDelivery, IDistributionPolicy
 
 # -- what it hears ---------------------------------------------------------------------------------
@@ -340,7 +340,7 @@ def test_a_policy_that_cannot_be_built_refuses_the_link_and_leaves_nothing_behin
 
 def test_one_address_with_a_broken_policy_does_not_touch_another() -> None:
     stage = Stage(WatchingPolicy)
-    stage.router.table.add_pattern("broken", distribution(type("Raises", (Broken,), {"fails": "select"})))
+    stage.router.policies.table.add_pattern("broken", distribution(type("Raises", (Broken,), {"fails": "select"})))
     healthy, other = stage.consumer("q", credit=1), stage.consumer("broken", credit=1)
     stage.producer("q").sends()
     stage.producer("broken").sends()

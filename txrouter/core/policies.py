@@ -1,0 +1,177 @@
+"""How the router speaks with the policies of its addresses: building, asking, telling, and replacing them.
+
+Whatever a policy does, nothing is lost: what it raises is counted and reported, and something sensible done instead.
+On the path of every message the router asks and tells by itself.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable
+from functools import partial
+from math import inf, isnan
+from typing import TYPE_CHECKING, Any
+
+from txrouter.core.addresses import AddressTable, Distribution
+from txrouter.core.deliveries import Delivery, Malformed
+from txrouter.core.links import Address, Consumer
+from txrouter.core.multicast import Multicast
+from txrouter.interfaces import IMulticast, ITimed, IUnavailable, IWoken
+
+if TYPE_CHECKING:
+    from txrouter.core.router import Router
+
+__all__ = ["Policies", "PolicyError", "Unavailable"]
+
+
+class PolicyError(Exception):
+    """A policy returned what is not a consumer of its address."""
+
+
+class Unavailable(LookupError):
+    """Nobody may attach to this address."""
+
+
+class Policies:
+    """Those of one router.
+
+    :param table: which distribution an address has.
+    """
+
+    def __init__(self, router: Router, table: AddressTable) -> None:
+        self._router = router
+        self.table = table
+        self.closed: set[str] = set()
+        """Addresses in use that have become unavailable."""
+
+    # -- which an address has ----------------------------------------------------------------------
+
+    def distribution(self, name: str) -> Distribution:
+        """What is configured for an address.
+
+        :raise Unavailable: nobody may attach to it, or send there.
+        """
+        distribution = self.table.find(name)
+        if IUnavailable.providedBy(distribution.factory):
+            raise Unavailable(f"{name} is not available")
+        return distribution
+
+    def give(self, address: Address, distribution: Distribution) -> None:
+        """Build an address its policy. It has heard of no consumer yet."""
+        router = self._router
+        factory: Any = distribution.factory
+        policy = factory.build(distribution.options, random.Random(f"{router.seed}/{address.name}"))
+        if ITimed.providedBy(policy):
+            policy.clock = self._clock
+        if IWoken.providedBy(policy):
+            policy.wake_at = partial(router.holding.wake_at, address)
+        multicast = Multicast(router, policy) if IMulticast.providedBy(policy) else None
+        address.use(distribution, multicast or policy, multicast)
+        router.replies.follow(address)
+
+    def _clock(self) -> float:
+        return self._router.now
+
+    def use(self, table: AddressTable) -> list[str]:
+        """Distribute by another table from now on. Returns the names of the addresses in use that have another policy
+        now, or other options.
+
+        An address that has become unavailable keeps its links, and the policy it had, until the last of them is gone.
+        """
+        self.table = table
+        self.closed.clear()
+        changed = []
+        for name, address in self._router.addresses.items():
+            distribution = table.find(name)
+            if IUnavailable.providedBy(distribution.factory):
+                self.closed.add(name)
+            elif distribution != address.distribution:
+                self.replace(address, distribution)
+                changed.append(name)
+        return changed
+
+    def replace(self, address: Address, distribution: Distribution) -> None:
+        """Give an address another policy, while it is in use: what is in flight goes on, what is held is offered again,
+        in the order it was held."""
+        held, returned = list(address.held), list(address.returned)
+        for consumer in address.consumers:
+            held += consumer.queue or ()
+            consumer.queue = None
+            consumer.place = None
+        held.sort(key=_arrival)  # those that waited for one consumer stand where they came
+        self.give(address, distribution)
+        for consumer in address.consumers:
+            self.tell(address, address.policy.add, consumer)
+        self._router.holding.put_back(address, held, returned)
+        for producer in address.producers:
+            self._router.feeding.make_hungry(producer)
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def choose(self, address: Address, delivery: Delivery) -> Consumer | None:
+        """Ask the policy; whatever it does, the answer is a consumer of the address, or None.
+
+        :raise Malformed: the message could not be read where the policy wanted to look.
+        """
+        try:
+            consumer = address.select(delivery)
+            if consumer is not None and consumer.source is not address:
+                raise PolicyError(f"it selected {consumer!r}, which is no consumer of the address")
+            return consumer
+        except Malformed:
+            raise
+        except Exception as error:
+            return self.choose_instead(address, error)
+
+    def choose_instead(self, address: Address, error: Exception) -> Consumer | None:
+        """The policy failed to choose: any consumer with credit."""
+        self.failed(address, error)
+        return next((each for each in address.consumers if each.credit > 0), None)
+
+    def rank(self, address: Address, delivery: Delivery) -> float:
+        """Where a delivery that is to be held stands among others, by its policy; last where that cannot say.
+
+        :raise Malformed: the message could not be read where the policy wanted to look.
+        """
+        if address.rank is None:
+            return 0.0
+        try:
+            rank = float(address.rank(delivery))
+            return inf if isnan(rank) else rank
+        except Malformed:
+            raise
+        except Exception as error:
+            self.failed(address, error)
+            return inf
+
+    def kind(self, address: Address, delivery: Delivery) -> Hashable:
+        """Of what kind a held delivery is, by its policy; of none but its own where that cannot say."""
+        if address.kind is None:
+            return None
+        try:
+            kind = address.kind(delivery)
+            hash(kind)
+            return kind
+        except Malformed:  # it is refused when it is offered
+            return delivery
+        except Exception as error:
+            self.failed(address, error)
+            return delivery
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    def tell(self, address: Address, call: Callable[..., object], *arguments: object) -> None:
+        """Tell the policy something, which may fail."""
+        try:
+            call(*arguments)
+        except Exception as error:
+            self.failed(address, error)
+
+    def failed(self, address: Address, error: Exception) -> None:
+        """The policy raised, or said what makes no sense."""
+        self._router.counters["policy_errors"] += 1
+        self._router.report("policy failed", {"address": address.name, "policy": address.policy, "error": error})
+
+
+def _arrival(delivery: Delivery) -> float:
+    return delivery.arrived
