@@ -78,7 +78,9 @@ def _guided(target: str, given: argparse.Namespace) -> Result:
         said = done.stdout + done.stderr
         result = Result(target, _stat(said, "number_of_executed_units"), given.seconds)
         if done.returncode:
-            result.fault = f"the process ended with {done.returncode}\n{said[-4000:]}"
+            # atheris says first what was raised; then libFuzzer goes on
+            raised = re.search(r"=== Uncaught Python exception: ===.*?(?=\n==\d+==)", said, re.DOTALL)
+            result.fault = f"the process ended with {done.returncode}\n{raised[0] if raised else said[-4000:]}"
             for file in Path(scratch).glob("*-*"):
                 if file.is_file():
                     result.fault += f"\nagain: {_keep(target, file.read_bytes())}"

@@ -104,6 +104,14 @@ def extent(data: Any, most: int, deepest: int) -> tuple[int, int]:
     return count, nesting
 
 
+def is_map(data: Any) -> bool:
+    """Whether the value is a map."""
+    lib.pn_data_rewind(data)
+    found = bool(lib.pn_data_next(data)) and lib.pn_data_type(data) == lib.PN_MAP
+    lib.pn_data_rewind(data)
+    return found
+
+
 def read_map(data: Any) -> dict[str, object]:
     found: dict[str, object] = {}
     lib.pn_data_rewind(data)

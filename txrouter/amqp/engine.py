@@ -31,7 +31,7 @@ from typing import Any, Final
 import cproton_ffi
 from cproton_ffi import ffi, lib
 
-from txrouter.amqp.data import extent, put_map, put_symbols, read_map, text_of
+from txrouter.amqp.data import extent, is_map, put_map, put_symbols, read_map, text_of
 
 lib.init()
 
@@ -375,7 +375,7 @@ def copy_fields(source: Any, state: int, target: Any) -> None:
         elif state == STATE_MODIFIED:
             lib.pn_disposition_set_failed(local, lib.pn_disposition_is_failed(remote))
             lib.pn_disposition_set_undeliverable(local, lib.pn_disposition_is_undeliverable(remote))
-            _copy_data(lib.pn_disposition_annotations(remote), lib.pn_disposition_annotations(local), room)
+            _copy_map(lib.pn_disposition_annotations(remote), lib.pn_disposition_annotations(local), room)
         elif state == STATE_RECEIVED:
             lib.pn_disposition_set_section_number(local, lib.pn_disposition_get_section_number(remote))
             lib.pn_disposition_set_section_offset(local, lib.pn_disposition_get_section_offset(remote))
@@ -399,6 +399,12 @@ def _copy_data(source: Any, target: Any, room: int) -> int:
     return room
 
 
+def _copy_map(source: Any, target: Any, room: int) -> None:
+    """Copy it if it is what has to be there: libraries of clients rely on that."""
+    if is_map(source):
+        _copy_data(source, target, room)
+
+
 def _copy_condition(source: Any, target: Any, room: int) -> None:
     if not lib.pn_condition_is_set(source):
         return
@@ -412,4 +418,4 @@ def _copy_condition(source: Any, target: Any, room: int) -> None:
         text = ffi.string(description, room)
         lib.pn_condition_set_description(target, text.decode("utf-8", "ignore").encode())
         room -= len(text)
-    _copy_data(lib.pn_condition_info(source), lib.pn_condition_info(target), room)
+    _copy_map(lib.pn_condition_info(source), lib.pn_condition_info(target), room)

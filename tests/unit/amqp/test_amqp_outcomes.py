@@ -523,6 +523,22 @@ def test_fields_that_a_producer_may_not_bear_are_left_out(outcome: Outcome, hear
     assert sent.outcome == heard
 
 
+@pytest.mark.parametrize("wrong", [["x"], "x", 7, True])
+@pytest.mark.parametrize("state", ["modified", "rejected"])
+def test_what_has_to_be_a_map_and_is_none_is_left_out(state: str, wrong: object) -> None:
+    net = Network()
+    sender, receiver = pair(net)
+    sent = sender.sends(MESSAGE)
+    got = receiver.next()
+    if state == "modified":
+        got.delivery.local.annotations = wrong  # type: ignore[assignment]
+    else:
+        got.delivery.local.condition = proton.Condition("app:x", "y", wrong)  # type: ignore[arg-type]
+    got.settles(Outcome(state))
+    assert sent.outcome is not None
+    assert (sent.outcome.state, sent.outcome.annotations, sent.outcome.info) == (state, {}, {})
+
+
 def test_a_producer_that_takes_only_small_frames_is_told_in_one() -> None:
     net = Network()
     receiver = net.client().receiver("q", 10)
