@@ -531,7 +531,7 @@ def test_what_has_to_be_a_map_and_is_none_is_left_out(state: str, wrong: object)
     sent = sender.sends(MESSAGE)
     got = receiver.next()
     if state == "modified":
-        got.delivery.local.annotations = wrong  # type: ignore[assignment]
+        got.delivery.local.annotations = wrong
     else:
         got.delivery.local.condition = proton.Condition("app:x", "y", wrong)  # type: ignore[arg-type]
     got.settles(Outcome(state))
