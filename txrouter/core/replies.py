@@ -64,7 +64,9 @@ class Replies:
 
     def follow(self, address: Address) -> None:
         """An address has a new policy: see whether it wants to hear of replies, and look out for those that are sent
-        to it."""
+        to it. It does not hear of requests that were sent before."""
+        for request in [each for each in self._requests if each.address is address]:
+            self._forget(request)
         if IReplyWatcher.providedBy(address.policy):
             self._watch(address)
         if address.name in self._awaited:
@@ -149,6 +151,15 @@ class Replies:
 
     def _over(self, request: _Request, seconds: float | None) -> None:
         """No reply is awaited any more, as it has come after so many seconds; or with None, as none will."""
+        self._forget(request)
+        address, consumer = request.address, request.consumer
+        policy: Any = address.policy
+        if consumer.source is address:
+            self._router.policies.tell(address, policy.answered, consumer, seconds)
+            if address.held:
+                self._router.holding.something_changed(address)
+
+    def _forget(self, request: _Request) -> None:
         del self._requests[request]
         if request.delivery is not None:
             del self._in_flight[request.delivery]
@@ -156,12 +167,6 @@ class Replies:
         del here[request.id]
         if not here:
             del self._awaited[request.place]
-        address, consumer = request.address, request.consumer
-        policy: Any = address.policy
-        if consumer.source is address and IReplyWatcher.providedBy(policy):
-            self._router.policies.tell(address, policy.answered, consumer, seconds)
-            if address.held:
-                self._router.holding.something_changed(address)
 
     def _give_up(self, request: _Request) -> None:
         self._router.counters["replies_missed"] += 1

@@ -213,11 +213,14 @@ def test_replies_go_to_whom_they_would_go_anyway(stage: Stage, server: FakeConsu
     assert len(receiver.unsettled) == 2
 
 
-def test_an_address_that_is_given_another_policy_hears_of_no_replies(
-    stage: Stage, server: FakeConsumer, client: FakeProducer
+@pytest.mark.parametrize("policy", [Asking, Full])
+def test_a_policy_that_takes_over_hears_of_no_replies_to_what_was_sent_before(
+    stage: Stage, server: FakeConsumer, client: FakeProducer, policy: type
 ) -> None:
-    client.sends(**REQUEST)
-    stage.router.policies.replace(stage.address("q"), distribution(Full))
-    reply(stage)
-    assert stage.counters["policy_errors"] == 0
+    message = client.sends(**REQUEST)
+    stage.router.policies.replace(stage.address("q"), distribution(policy))
     assert len(stage.router.replies) == 0
+    server.settles(message, ACCEPTED)
+    reply(stage)
+    assert not [each for each in stage.address("q").policy.heard if each[0] == "answered"]
+    assert stage.counters["policy_errors"] == 0
