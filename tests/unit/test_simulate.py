@@ -40,7 +40,12 @@ def test_it_shows_how_long_messages_took_and_who_did_how_many(small: str, capsys
         "share",
         "pull",
         "round-robin",
+        "ideal central queue",
         "of the speed",
+        "not done yet, over time",
+        "pull",
+        "round-robin",
+        "ideal central queue",
     ]
 
 

@@ -15,7 +15,7 @@ def percentile(values: Sequence[float], fraction: float) -> float:
     return sorted(values)[max(0, math.ceil(fraction * len(values)) - 1)]
 
 
-def share(done: Sequence[int]) -> list[float]:
+def share(done: Sequence[float]) -> list[float]:
     """Each one's part of the whole, 0 to 1; all 0 as long as nothing is done."""
     total = sum(done)
     return [count / total if total else 0.0 for count in done]

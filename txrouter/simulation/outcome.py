@@ -9,7 +9,10 @@ from typing import NamedTuple
 from txrouter.simulation.figures import percentile
 from txrouter.simulation.scenario import Server
 
-__all__ = ["Run", "Sample"]
+__all__ = ["SAMPLES", "Run", "Sample"]
+
+SAMPLES = 200
+"""How often it is looked at who has what, until the last message has come."""
 
 
 class Sample(NamedTuple):

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from txrouter.simulation.arguments import SCENARIOS
-from txrouter.simulation.ideal import ideal_times
+from txrouter.simulation.ideal import ideal
 from txrouter.simulation.report import as_data, as_lines
 from txrouter.simulation.scenario import Scenario, ScenarioError
 from txrouter.simulation.world import simulate
@@ -31,12 +31,12 @@ def run(given: argparse.Namespace) -> int:
     if given.show:
         print(file.read_text(encoding="utf-8"), end="")
         return 0
-    jobs = scenario.jobs()
-    ideal = ideal_times(jobs, [server.speed for server in scenario.servers() for _ in range(server.slots)])
     with ProcessPoolExecutor() as pool:
-        runs = list(pool.map(partial(simulate, scenario), scenario.policies))
+        coming = pool.map(partial(simulate, scenario), scenario.policies)
+        best = ideal(scenario.jobs(), scenario.servers(), scenario.event)
+        runs = list(coming)
     if given.json:
-        print(json.dumps(as_data(scenario, runs, ideal)))
+        print(json.dumps(as_data(scenario, runs, best)))
     else:
-        print("\n".join(as_lines(scenario, runs, ideal)))
+        print("\n".join(as_lines(scenario, runs, best)))
     return 0

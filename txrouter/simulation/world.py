@@ -18,14 +18,12 @@ from txrouter.core.deliveries import Delivery
 from txrouter.core.links import Consumer, Producer
 from txrouter.core.outcomes import ACCEPTED, Outcome
 from txrouter.core.router import Router
-from txrouter.simulation.outcome import Run, Sample
+from txrouter.simulation.outcome import SAMPLES, Run, Sample
 from txrouter.simulation.scenario import Event, Job, Policy, Scenario, Server
 
 __all__ = ["simulate"]
 
 ADDRESS = "work"
-SAMPLES = 200
-"""How often it is looked at what is in flight, until the last message has come."""
 
 
 def simulate(scenario: Scenario, policy: Policy, jobs: list[Job] | None = None) -> Run:
