@@ -85,3 +85,24 @@ def test_a_scenario_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[
 def test_one_that_is_not_there_cannot_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "nonesuch", "--show"]) == 1
     assert capsys.readouterr().err == "nonesuch: cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize(("name", "begins"), [("a.svg", "<svg "), ("a.html", "<!doctype html>")])
+def test_a_chart_is_drawn(small: str, tmp_path: Path, name: str, begins: str) -> None:
+    assert main(["simulate", small, "--chart", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).read_text().startswith(begins)
+
+
+def test_a_chart_of_another_kind_is_an_error_before_anything_is_done(
+    small: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", small, "--chart", "a.png"]) == 1
+    assert capsys.readouterr() == ("", "a.png: a chart is written to a file that ends in .svg or .html\n")
+
+
+def test_a_chart_that_cannot_be_written_is_an_error(
+    small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "none" / "a.svg"
+    assert main(["simulate", small, "--chart", str(file)]) == 1
+    assert capsys.readouterr().err == f"{file}: cannot be written: No such file or directory\n"

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--messages", type=int, metavar="N", help="so many messages, instead of what the scenario says")
     parser.add_argument("--seed", type=int, metavar="N", help="another seed: other costs, arrivals and choices")
     parser.add_argument("--json", action="store_true", help="print JSON, with what each consumer did and had")
+    parser.add_argument("--chart", metavar="FILE", help="draw the figures: FILE ends in .svg, or in .html for a page")
     parser.add_argument("--show", action="store_true", help="print the scenario itself")
     parser.set_defaults(command=_run)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from txrouter.simulation.arguments import SCENARIOS
 from txrouter.simulation.ideal import ideal
-from txrouter.simulation.report import as_data, as_lines
+from txrouter.simulation.outcome import Run
+from txrouter.simulation.report import as_data, as_lines, spans, work
 from txrouter.simulation.scenario import Scenario, ScenarioError
 from txrouter.simulation.world import simulate
 
@@ -31,12 +33,30 @@ def run(given: argparse.Namespace) -> int:
     if given.show:
         print(file.read_text(encoding="utf-8"), end="")
         return 0
+    chart = Path(given.chart) if given.chart else None
+    if chart is not None and chart.suffix not in (".svg", ".html"):
+        print(f"{chart}: a chart is written to a file that ends in .svg or .html", file=sys.stderr)
+        return 1
     with ProcessPoolExecutor() as pool:
         coming = pool.map(partial(simulate, scenario), scenario.policies)
         best = ideal(scenario.jobs(), scenario.servers(), scenario.event)
         runs = list(coming)
-    if given.json:
-        print(json.dumps(as_data(scenario, runs, best)))
-    else:
-        print("\n".join(as_lines(scenario, runs, best)))
+    lines = as_lines(scenario, runs, best)
+    print(json.dumps(as_data(scenario, runs, best)) if given.json else "\n".join(lines))
+    if chart is not None:
+        try:
+            chart.write_text(_drawn(scenario, runs, best, lines if chart.suffix == ".html" else ()), encoding="utf-8")
+        except OSError as error:
+            print(f"{chart}: cannot be written: {error.strerror}", file=sys.stderr)
+            return 1
     return 0
+
+
+def _drawn(scenario: Scenario, runs: Sequence[Run], best: Run, figures: Sequence[str]) -> str:
+    """The chart as SVG or, with figures, as a page."""
+    from txrouter.simulation.chart import as_html, as_svg
+
+    summary = work(scenario)
+    title = scenario.title or summary
+    svg = as_svg(runs, best, title, summary if scenario.title else "", spans(scenario))
+    return as_html(svg, title, "\n".join(figures)) if figures else svg

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from txrouter.simulation.chart import Span
 from txrouter.simulation.figures import percentile, share
 from txrouter.simulation.outcome import SAMPLES, Run
 from txrouter.simulation.scenario import Scenario
 
-__all__ = ["as_data", "as_lines"]
+__all__ = ["as_data", "as_lines", "spans", "work"]
 
 _COLUMNS = 50
 _BARS = " ▁▂▃▄▅▆▇█"
+_DOES = {"leave": "leaves", "come": "comes", "stall": "stalls", "go-on": "goes on"}
 _FRACTIONS = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
+
+
+def work(scenario: Scenario) -> str:
+    """What there is to do, in one line."""
+    consumers = len(scenario.servers())
+    return f"{scenario.messages:,} messages, {scenario.rate:,.1f} a second, {consumers:,} consumers"
+
+
+def spans(scenario: Scenario) -> list[Span]:
+    """What happens meanwhile, to be marked in a chart."""
+    marks = [Span(burst.at, burst.at + burst.seconds, f"× {burst.factor:g}") for burst in scenario.arrivals.burst]
+    for event in scenario.event:
+        does = f"has speed {event.speed:g}" if event.does == "speed" else _DOES[event.does]
+        marks.append(Span(event.at, None, f"{event.consumers} {does}"))
+    return marks
 
 
 def as_lines(scenario: Scenario, runs: Sequence[Run], ideal: Run) -> list[str]:
     """The tables, line by line: how long messages took under each policy, and who did how many, and when."""
-    consumers = len(scenario.servers())
-    lines = [f"{scenario.messages:,} messages, {scenario.rate:,.1f} a second, {consumers:,} consumers"]
+    lines = [work(scenario)]
     if scenario.title:
         lines.insert(0, scenario.title)
     everyone = [*runs, ideal]
