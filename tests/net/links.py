@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,8 @@ class Sent:
         self.state = _state(self._delivery)
         self.settled = bool(self._delivery.settled)
         self._settle_as_router()
+        if self.settled and self._sender.told is not None:
+            self._sender.told(self)
 
     def _settle_as_router(self) -> None:
         # one that is only half sent may be settled by the router, but not here
@@ -240,6 +243,9 @@ class Sender(Link):
 
     _tags = itertools.count()
 
+    told: Callable[[Sent], None] | None = None
+    """Hears of each message that the router has settled."""
+
     @property
     def address(self) -> str:
         """Where it sends to, as the router has it."""
@@ -287,6 +293,8 @@ class Receiver(Link):
         super().__init__(client, link)
         self.takes = takes
         """What it says of every message at once; None: that is left to the test."""
+        self.told: Callable[[Received], None] | None = None
+        """Hears of each message that has come whole."""
         self.reading = True
         """Whether it takes in what comes; if not, that fills the session's window."""
         self.coming: Received | None = None
@@ -347,5 +355,7 @@ class Receiver(Link):
             (self.messages if received.complete else self.aborted).append(received)
             if self.takes is not None and not received.settled and received.complete:
                 received.settle(self.takes)
+            if self.told is not None and received.complete:
+                self.told(received)
             if self.link.current:
                 self.delivered(self.link.current)
