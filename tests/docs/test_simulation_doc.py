@@ -10,7 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from txrouter.cli import main
-from txrouter.simulation.scenario import Arrivals, Consumers, Cost, Scenario
+from txrouter.simulation.jobs import Arrivals, Cost, Messages
+from txrouter.simulation.scenario import Consumers, Scenario
 from txrouter.simulation.world import simulate
 
 TEXT = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text(encoding="utf-8")
@@ -30,9 +31,16 @@ def test_the_figures_are_those_that_come_out(capsys: pytest.CaptureFixture[str])
 
 
 def test_every_key_is_told_of() -> None:
-    tables: dict[str, type[BaseModel]] = {"": Scenario, "arrivals.": Arrivals, "cost.": Cost, "consumer[].": Consumers}
+    tables: dict[str, type[BaseModel]] = {
+        "": Scenario,
+        "arrivals.": Arrivals,
+        "cost.": Cost,
+        "message[].": Messages,
+        "consumer[].": Consumers,
+    }
     keys = {prefix + key for prefix, table in tables.items() for key in table.model_fields}
-    told = set(re.findall(r"^\| `([\w.\[\]]+)` \|", TEXT, re.MULTILINE))
-    nested = {"arrivals", "cost", "consumer", "event", "policy", "arrivals.burst"}
+    first_cells = re.findall(r"^\| (`[^|]*`) \|", TEXT, re.MULTILINE)
+    told = {key for cell in first_cells for key in re.findall(r"`([\w.\[\]]+)`", cell)}
+    nested = {"arrivals", "cost", "message", "consumer", "event", "policy", "arrivals.burst"}
     in_words = {"cost.long_share", "cost.long_factor", "cost.shape"}
     assert told == (keys - nested - in_words) | {"arrivals.burst[]", "event[]", "policy[]"}

@@ -82,6 +82,7 @@ def event(at: float, does: str, consumers: str = "a", **more: object) -> dict[st
     return {"at": at, "consumers": consumers, "does": does, **more}
 
 
+ONE = {"arrivals": {"rate": 1.0}, "consumer": [{"name": "a"}]}
 A, B = {"name": "a", "speed": 2.0}, {"name": "b"}
 
 
@@ -143,6 +144,11 @@ def test_a_consumer_works_on_as_many_at_a_time_as_it_has_slots() -> None:
 def test_it_is_looked_at_what_waits_and_who_has_what() -> None:
     run = outcome((0, 4), (0, 4), (0, 4), (2, 4), consumer=[A, B], event=[])
     assert [sample for sample in run.samples if sample.at == 1.0] == [Sample(1.0, 1, [1, 1])]
+
+
+def test_what_waits_too_long_is_never_done() -> None:
+    run = ideal(jobs_of((0, 4), (0, 4), (0, 4)), Scenario.from_dict(ONE).servers(), latest=[9, 3, 9])
+    assert (run.times, run.unfinished) == ([4, 8], 1)
 
 
 @given(

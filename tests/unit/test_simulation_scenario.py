@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -80,6 +82,39 @@ def test_of_mixed_costs_a_share_is_so_many_times_as_long() -> None:
     assert drawn.count(long) / len(drawn) == pytest.approx(0.1, rel=0.05)
 
 
+def test_kinds_of_messages_have_their_shares_and_their_costs() -> None:
+    kinds = [{"share": 3.0, "cost": {"kind": "constant", "mean": 2.0}}, {"share": 1.0}]
+    jobs = scenario(messages=20_000, cost={"kind": "constant", "mean": 0.5}, message=kinds).jobs()
+    assert {(job.kind, job.cost) for job in jobs} == {(0, 2.0), (1, 0.5)}
+    assert sum(job.kind == 0 for job in jobs) / len(jobs) == pytest.approx(0.75, rel=0.02)
+
+
+def test_a_load_counts_the_costs_of_all_kinds() -> None:
+    kinds = [{"share": 3.0, "cost": {"mean": 2.0}}, {"share": 1.0, "cost": {"mean": 6.0}}]
+    assert scenario(message=kinds).rate == pytest.approx(0.8 * 7 / 3.0)
+
+
+def test_groups_are_alike() -> None:
+    groups = Counter(job.group for job in scenario(messages=20_000, message=[{"groups": 4}]).jobs())
+    assert set(groups) == {"group-1", "group-2", "group-3", "group-4"}
+    assert min(groups.values()) / max(groups.values()) > 0.9
+
+
+def test_groups_can_be_unequal() -> None:
+    groups = Counter(job.group for job in scenario(messages=20_000, message=[{"groups": 100, "skew": 1.0}]).jobs())
+    assert groups["group-1"] / groups["group-10"] == pytest.approx(10, rel=0.2)
+
+
+def test_messages_can_wait_as_long_as_they_have_to_live() -> None:
+    found = scenario(messages=100, message=[{"ttl": 5.0}, {}])
+    jobs = found.jobs()
+    assert found.latest(jobs) == [job.due + 5.0 if job.kind == 0 else inf for job in jobs]
+
+
+def test_messages_that_live_for_ever_need_no_list() -> None:
+    assert scenario(message=[{}]).latest(scenario().jobs()) == []
+
+
 def test_the_same_seed_has_the_same_work() -> None:
     assert scenario().jobs() == scenario().jobs()
 
@@ -117,6 +152,8 @@ def test_a_policy_goes_by_its_label() -> None:
         ),
         ({"event": [{"at": 1.0, "consumers": "other", "does": "speed"}]}, "event[0]: has a speed with does"),
         ({"messages": 0}, "messages: must be at least 1"),
+        ({"message": [{"priority": 256}]}, "message[0].priority: must be at most 255"),
+        ({"message": [{"share": 0.0}]}, "message[0].share: must be above 0"),
         ({"colour": "blue"}, "colour: "),
     ],
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
 import pytest
 
+from tests.unit import noting
 from txrouter.simulation.figures import percentile
 from txrouter.simulation.ideal import ideal_times
 from txrouter.simulation.outcome import Run
@@ -13,6 +15,7 @@ from txrouter.simulation.scenario import Scenario
 from txrouter.simulation.world import simulate
 
 CONSTANT = {"kind": "constant", "mean": 1.0}
+NOTING = "tests.unit.noting:factory"
 REGULAR = {"rate": 1.0, "kind": "regular"}
 
 
@@ -139,6 +142,75 @@ def test_it_is_looked_at_what_each_consumer_has() -> None:
     outcome = run(consumer=[{"name": "a"}, {"name": "b"}])
     assert len(outcome.samples) == 200
     assert {len(sample.has) for sample in outcome.samples} == {2}
+
+
+# -- messages and replies ----------------------------------------------------------------------------------------------
+
+
+def test_a_policy_sees_the_fields_of_messages() -> None:
+    kind = {"subject": "build", "priority": 7, "ttl": 60.0, "groups": 1, "properties": {"zone": "a", "size": 3}}
+    run(NOTING, messages=1, message=[kind])
+    [seen] = noting.factory.last.seen
+    fields = ("subject", "priority", "ttl", "group_id", "reply_to", "durable")
+    assert [seen.field(name) for name in fields] == ["build", 7, 60_000, "group-1", None, None]
+    assert [seen.application_property(name) for name in ("zone", "size", "other")] == ["a", 3, None]
+
+
+def test_a_field_that_no_message_has_is_a_mistake() -> None:
+    run(NOTING, messages=1)
+    [seen] = noting.factory.last.seen
+    with pytest.raises(KeyError):
+        seen.field("colour")
+
+
+def test_what_is_held_longer_than_its_time_to_live_is_never_done() -> None:
+    outcome = run(messages=5, arrivals={"rate": 1e9, "kind": "regular"}, message=[{"ttl": 2.5}])
+    assert outcome.times == pytest.approx([1.0, 2.0, 3.0])
+    assert outcome.unfinished == 2
+
+
+def test_what_is_held_can_leave_by_its_priority() -> None:
+    data = {
+        "messages": 40,
+        "arrivals": {"rate": 1e9},
+        "cost": CONSTANT,
+        "message": [{"priority": 9}, {"priority": 0}],
+        "consumer": [{"name": "a"}],
+        "policy": [{"distribution": "pull", "priority": True}],
+    }
+    scenario = Scenario.from_dict(data)
+    jobs = scenario.jobs()
+    times = simulate(scenario, scenario.policies[0], jobs).times
+    urgent, others = ([time for time, job in zip(times, jobs, strict=True) if job.kind == kind] for kind in (0, 1))
+    assert median(urgent) < 0.5 * median(others)  # most still wait at their producers, where they wait in turn
+
+
+def test_requests_are_replied_to_when_the_work_is_done() -> None:
+    run(NOTING, messages=3, delay=0.1, arrivals={"rate": 0.1, "kind": "regular", "replies": True})
+    assert noting.factory.last.asked_for == [0, 1, 2]
+    assert noting.factory.last.took == pytest.approx([0.1 + 1.0 + 0.1] * 3)
+
+
+def test_replies_show_who_is_busy_where_settlement_does_not() -> None:
+    more: dict[str, Any] = {
+        "messages": 2_000,
+        "arrivals": {"load": 0.8, "replies": True},
+        "consumer": [{"name": "a", "count": 4, "settles": "received", "credit": 100}],
+        "cost": {"mean": 1.0},
+    }
+    assert run(NOTING, **more).percentile(0.99) < 0.8 * run("pull", **more).percentile(0.99)
+
+
+def test_a_policy_is_woken_when_it_wants_to_be() -> None:
+    data = {
+        "messages": 1,
+        "arrivals": REGULAR,
+        "cost": CONSTANT,
+        "consumer": [{"name": "a"}],
+        "policy": [{"distribution": NOTING, "options": {"until": 5.0}}],
+    }
+    scenario = Scenario.from_dict(data)
+    assert simulate(scenario, scenario.policies[0]).times == pytest.approx([4.0 + 1.0])
 
 
 UNEQUAL = [{"name": "fast", "count": 2, "speed": 4.0}, {"name": "slow", "count": 4}]

@@ -28,15 +28,18 @@ class Work(Protocol):
     def cost(self) -> float: ...
 
 
-def ideal(jobs: Sequence[Work], servers: Sequence[Server], events: Sequence[Event] = ()) -> Run:
+def ideal(
+    jobs: Sequence[Work], servers: Sequence[Server], events: Sequence[Event] = (), latest: Sequence[float] = ()
+) -> Run:
     """What it comes to if the oldest job always goes to the fastest idle consumer, at once.
 
     It knows no more of the future than a router. What a consumer works on when it leaves is begun anew by another, or
     lost, where that one had settled it.
 
     :param jobs: in the order they arrive.
+    :param latest: until when each may wait. One that has waited for longer is never done.
     """
-    queue = _CentralQueue(jobs, servers, events)
+    queue = _CentralQueue(jobs, servers, events, latest)
     queue.run()
     return queue.outcome()
 
@@ -81,8 +84,11 @@ class _Slot:
 
 
 class _CentralQueue:
-    def __init__(self, jobs: Sequence[Work], servers: Sequence[Server], events: Sequence[Event]) -> None:
+    def __init__(
+        self, jobs: Sequence[Work], servers: Sequence[Server], events: Sequence[Event], latest: Sequence[float]
+    ) -> None:
         self.jobs = jobs
+        self.latest = latest
         self.workers = [_Worker(server) for server in servers]
         self.times: list[float | None] = [None] * len(jobs)
         self.sent_again = 0
@@ -150,6 +156,9 @@ class _CentralQueue:
         """The oldest jobs to the fastest that are idle."""
         waiting, idle = self._waiting, self._idle
         while waiting and idle:
+            if self.latest and self.latest[waiting[0]] <= self.now:
+                heappop(waiting)
+                continue
             speed, _, slot = heappop(idle)
             worker = slot.worker
             if slot.job is None and worker.here and not worker.stalled and worker.speed == -speed:

@@ -39,7 +39,8 @@ def run(given: argparse.Namespace) -> int:
         return 1
     with ProcessPoolExecutor() as pool:
         coming = pool.map(partial(simulate, scenario), scenario.policies)
-        best = ideal(scenario.jobs(), scenario.servers(), scenario.event)
+        jobs = scenario.jobs()
+        best = ideal(jobs, scenario.servers(), scenario.event, scenario.latest(jobs))
         runs = list(coming)
     lines = as_lines(scenario, runs, best)
     print(json.dumps(as_data(scenario, runs, best)) if given.json else "\n".join(lines))

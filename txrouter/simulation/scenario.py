@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from math import prod
+from math import inf
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
@@ -14,21 +14,13 @@ from txrouter.config_checks import Context, PolicyName, PolicyOptions, Table, pa
 from txrouter.core.addresses import Distribution
 from txrouter.interfaces import IDistributionPolicyFactory, IMulticast
 from txrouter.registry import Registry
+from txrouter.simulation.jobs import Arrivals, Cost, Count, Job, Messages, Positive, draw_jobs
 
-__all__ = ["Event", "Job", "Policy", "Scenario", "ScenarioError", "Server"]
+__all__ = ["Event", "Policy", "Scenario", "ScenarioError", "Server"]
 
 
 class ScenarioError(ValueError):
     """A scenario that cannot be used. `str()` of it is its problems, one on each line."""
-
-
-class Job(NamedTuple):
-    """One message's work."""
-
-    due: float
-    """Seconds after the beginning when its producer has it."""
-    cost: float
-    """Seconds that it takes at speed 1."""
 
 
 class Server(NamedTuple):
@@ -45,85 +37,18 @@ class Server(NamedTuple):
     properties: Mapping[str, object]
 
 
-_Positive = Annotated[float, Field(gt=0, le=1e9)]
-_Count = Annotated[int, Field(ge=1, le=100_000)]
-
-
-class Cost(Table):
-    """`[cost]`: how long messages take, in seconds at speed 1."""
-
-    kind: Literal["constant", "exponential", "mixed", "pareto"] = "exponential"
-    """`mixed`: most take `mean`-ish, and a share of them much longer. `pareto`: few take very much longer."""
-    mean: _Positive = 1.0
-    """Of all messages."""
-    long_share: float = Field(0.05, gt=0, lt=1)
-    """Of `mixed`: the share of long ones."""
-    long_factor: float = Field(20.0, gt=1, le=1e6)
-    """Of `mixed`: how many times as long they take."""
-    shape: float = Field(1.5, gt=1, le=100)
-    """Of `pareto`: the lower, the more very long ones."""
-
-    def draw(self, chance: random.Random) -> float:
-        """The cost of a message."""
-        if self.kind == "constant":
-            return self.mean
-        if self.kind == "exponential":
-            return chance.expovariate(1 / self.mean)
-        if self.kind == "pareto":
-            return self.mean * (self.shape - 1) / self.shape * chance.paretovariate(self.shape)
-        short = self.mean / (1 - self.long_share + self.long_share * self.long_factor)
-        return short * (self.long_factor if chance.random() < self.long_share else 1.0)
-
-
-class Burst(Table):
-    """`[[arrivals.burst]]`: for a time, more come, or fewer."""
-
-    at: float = Field(ge=0, le=1e9)
-    """Seconds after the beginning."""
-    seconds: _Positive
-    """How long it lasts."""
-    factor: _Positive
-    """How many times as many come."""
-
-
-class Arrivals(Table):
-    """`[arrivals]`: when messages come."""
-
-    load: float | None = Field(None, gt=0, le=100)
-    """How much of what all consumers can do is asked of them: 0.9 leaves a tenth of their time idle."""
-    rate: float | None = Field(None, gt=0, le=1e9)
-    """Or: how many messages a second."""
-    kind: Literal["random", "regular"] = "random"
-    """`random`: independent of each other (Poisson). `regular`: one after the other in equal steps."""
-    producers: _Count = 4
-    """How many clients they come from, in turn."""
-    burst: tuple[Burst, ...] = Field((), strict=False)
-    """Times at which there are more of them, or fewer. Where two overlap, both factors count."""
-
-    def at(self, when: float) -> float:
-        """How many times as many as usual come then."""
-        factors = (burst.factor for burst in self.burst if burst.at <= when < burst.at + burst.seconds)
-        return prod(factors)
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
-        if (self.load is None) == (self.rate is None):
-            raise ValueError("has a load or a rate, one of the two")
-        return self
-
-
 class Consumers(Table):
     """`[[consumer]]`: some that are alike."""
 
     name: str = Field(min_length=1)
     """They are called `NAME-1`, `NAME-2` and so on; or just `NAME`, if it is one."""
-    count: _Count = 1
+    count: Count = 1
     """How many there are."""
-    speed: _Positive = 1.0
+    speed: Positive = 1.0
     """How fast each is."""
-    credit: _Count = 1
+    credit: Count = 1
     """How many messages each has at a time, those included that it works on."""
-    slots: _Count = 1
+    slots: Count = 1
     """How many it works on at a time."""
     settles: Literal["done", "received"] = "done"
     """When it accepts a message: when the work is done, or before."""
@@ -148,7 +73,7 @@ class Event(Table):
     does: Literal["leave", "come", "speed", "stall", "go-on"]
     """`leave`: what it has is lost to it, and MODIFIED for the producers. `come`: it attaches again. `speed`: it is so
     fast from now on. `stall`: it works on nothing until it goes on."""
-    speed: _Positive | None = None
+    speed: Positive | None = None
 
     @model_validator(mode="after")
     def _speed_where_it_is_needed(self) -> Self:
@@ -164,6 +89,8 @@ class Policy(Table):
     """Its name, or `package.module:factory`."""
     options: PolicyOptions = Field(default_factory=dict, validate_default=True)
     """Its options."""
+    priority: bool = False
+    """Whether what is held leaves by the priority in its header; or in the order it came."""
     label: str = ""
     """What it is called in the figures; its name, if not said."""
 
@@ -184,7 +111,7 @@ class Policy(Table):
 
     def as_distribution(self) -> Distribution:
         """It, as the core wants it."""
-        return Distribution(self._factory, self.options)
+        return Distribution(self._factory, self.options, self.priority)
 
 
 class Scenario(Table):
@@ -200,6 +127,7 @@ class Scenario(Table):
     """Seconds that anything takes from a client to the router, or back."""
     cost: Cost = Field(default_factory=lambda: Cost.model_validate({}))
     arrivals: Arrivals
+    message: tuple[Messages, ...] = Field((), strict=False)
     consumer: tuple[Consumers, ...] = Field(strict=False, min_length=1)
     event: tuple[Event, ...] = Field((), strict=False)
     policy: tuple[Policy, ...] = Field((), strict=False)
@@ -269,17 +197,12 @@ class Scenario(Table):
 
     def jobs(self) -> list[Job]:
         """The work, in the order it comes."""
-        chance = random.Random(f"{self.seed}/costs")
-        costs = [self.cost.draw(chance) for _ in range(self.messages)]
-        chance = random.Random(f"{self.seed}/arrivals")
-        rate, arrivals = self.rate, self.arrivals
-        jobs = []
-        due = 0.0
-        for cost in costs:
-            gap = chance.expovariate(1.0) if arrivals.kind == "random" else 1.0
-            due += gap / (rate * arrivals.at(due) if arrivals.burst else rate)
-            jobs.append(Job(due, cost))
-        return jobs
+        return draw_jobs(self.messages, self.seed, self.rate, self.arrivals, self.cost, self.message)
+
+    def latest(self, jobs: Sequence[Job]) -> list[float]:
+        """Until when each of these is of use to a consumer; empty if all are at any time."""
+        ttls = [inf if kind.ttl is None else kind.ttl for kind in self.message]
+        return [job.due + ttls[job.kind] for job in jobs] if any(ttl < inf for ttl in ttls) else []
 
     @property
     def rate(self) -> float:
@@ -287,4 +210,11 @@ class Scenario(Table):
         if self.arrivals.rate is not None:
             return self.arrivals.rate
         assert self.arrivals.load is not None
-        return self.arrivals.load * sum(server.speed * server.slots for server in self.servers()) / self.cost.mean
+        return self.arrivals.load * sum(server.speed * server.slots for server in self.servers()) / self._mean_cost
+
+    @property
+    def _mean_cost(self) -> float:
+        if not self.message:
+            return self.cost.mean
+        shares = sum(kind.share for kind in self.message)
+        return sum(kind.share * (kind.cost or self.cost).mean for kind in self.message) / shares

@@ -1,29 +1,33 @@
 """A world with a router in it, and a clock that jumps from one event to the next.
 
 The router is the core itself, with the policy that is tried; producers, consumers and messages are what the wire is
-otherwise. Everything that goes from a client to the router or back takes the scenario's delay. Producers send again
-what comes back RELEASED or MODIFIED.
+otherwise (`txrouter.simulation.clients`).
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
+from math import inf
+from typing import Any, Final
 
-from txrouter.core.addresses import AddressTable
-from txrouter.core.deliveries import Delivery
-from txrouter.core.links import Consumer, Producer
-from txrouter.core.outcomes import ACCEPTED, Outcome
+from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.core.router import Router
+from txrouter.interfaces import IReplyWatcher, IWoken
+from txrouter.registry import Registry
+from txrouter.simulation.clients import ADDRESS, REPLIES, Requester, SimulatedConsumer, SimulatedProducer, fields_of
+from txrouter.simulation.jobs import Job
 from txrouter.simulation.outcome import SAMPLES, Run, Sample
-from txrouter.simulation.scenario import Event, Job, Policy, Scenario, Server
+from txrouter.simulation.scenario import Event, Policy, Scenario
 
 __all__ = ["simulate"]
 
-ADDRESS = "work"
+TICK: Final = 0.001
+"""Seconds that a timer takes at the least, which has gone off already."""
+MANY: Final = 1_000_000_000
+"""As many credits as one could want."""
 
 
 def simulate(scenario: Scenario, policy: Policy, jobs: list[Job] | None = None) -> Run:
@@ -45,7 +49,15 @@ class World:
         self.jobs = jobs
         self.now = 0.0
         self.delay = scenario.delay
-        self.router = Router("simulated", AddressTable(policy.as_distribution()), seed=scenario.seed)
+        table = AddressTable(policy.as_distribution())
+        if scenario.arrivals.replies:
+            factory = Registry().factory("pull")
+            table.add_prefix(REPLIES, Distribution(factory, factory.options()))
+        self.router = Router("simulated", table, seed=scenario.seed)
+        self.fields = [fields_of(kind) for kind in scenario.message] or [fields_of()]
+        """Those that all messages of a kind have in common."""
+        self.properties = [kind.properties for kind in scenario.message] or [{}]
+        self.replied = scenario.arrivals.replies
         self.times: list[float | None] = [None] * len(jobs)
         self.counts: Counter[str] = Counter()
         self._events: list[tuple[float, int, Callable[[Any], None], Any]] = []
@@ -57,6 +69,18 @@ class World:
             consumer.comes()
         for producer in self.producers:
             self.router.attach_producer(producer, ADDRESS)
+            if self.replied:
+                requester = Requester(producer.replies_to)
+                self.router.attach_consumer(requester, producer.replies_to)
+                self.router.credit(requester, MANY)
+        policy_there = self.router.addresses[ADDRESS].policy
+        self._timed = (
+            any(kind.ttl is not None for kind in scenario.message)
+            or IWoken.providedBy(policy_there)
+            or IReplyWatcher.providedBy(policy_there)
+        )
+        """Whether something may want to be woken, which is looked at after every event."""
+        self._wakes_at = inf
         self.router.turn()
         self._schedule()
 
@@ -80,12 +104,24 @@ class World:
 
     def run(self) -> None:
         """Have it all happen."""
-        events, router = self._events, self.router
+        events, router, timed = self._events, self.router, self._timed
         while events:
             self.now, _, call, argument = heappop(events)
             router.now = self.now
             call(argument)
             router.turn()
+            if timed:
+                self._set_timer()
+
+    def _set_timer(self) -> None:
+        deadline = self.router.next_deadline()
+        if deadline is not None and deadline < self._wakes_at:
+            self._wakes_at = deadline
+            self.at(deadline if deadline > self.now else self.now + TICK, self._wake, None)
+
+    def _wake(self, _nothing: None) -> None:
+        self._wakes_at = inf
+        self.router.wake()
 
     # -- what happens ------------------------------------------------------------------------------
 
@@ -131,191 +167,3 @@ class World:
             done=[consumer.done for consumer in self.consumers],
             samples=self._samples,
         )
-
-
-class SimulatedDelivery(Delivery):
-    """A message."""
-
-    __slots__ = ("number", "world")
-
-    def __init__(self, world: World, producer: SimulatedProducer, number: int) -> None:
-        super().__init__(producer, producer.target, False, world.now)  # type: ignore[arg-type]  # it is attached
-        self.world = world
-        self.number = number
-
-    def field(self, name: str) -> object:
-        """As IDelivery says."""
-        return None
-
-    def application_property(self, name: str) -> object:
-        """As IDelivery says. Its cost is known to who asks for `cost`."""
-        return self.world.jobs[self.number].cost if name == "cost" else None
-
-    def can_be_resent(self) -> bool:
-        """As Delivery says: what has been sent may have been worked on."""
-        return False
-
-    def was_sent(self) -> bool:
-        """As Delivery says."""
-        return True
-
-    def recall(self) -> None:
-        """As Delivery says; it is not asked for."""
-
-    def finish(self, outcome: Outcome) -> None:
-        """As Delivery says."""
-        producer: Any = self.producer
-        del producer.unsettled[self]
-        if self.consumer is not None:
-            self.consumer.unsettled.pop(self, None)
-        if outcome.asks_for_another or outcome.delivery_failed:
-            self.world.counts["sent again"] += 1
-            self.world.later(producer.has, self.number)
-
-
-class SimulatedProducer(Producer):
-    """A client that sends each message as soon as it has it, and credit."""
-
-    __slots__ = ("allowed", "waiting", "world")
-
-    def __init__(self, world: World, number: int) -> None:
-        super().__init__(f"producer-{number}", f"producer-{number}", {})
-        self.world = world
-        self.waiting: deque[int] = deque()
-        self.allowed = 0
-
-    def has(self, number: int) -> None:
-        """A message is to be sent."""
-        self.waiting.append(number)
-        self._send()
-
-    def _send(self) -> None:
-        while self.allowed and self.waiting:
-            self.allowed -= 1
-            self.world.later(self._arrived, self.waiting.popleft())
-
-    def _arrived(self, number: int) -> None:
-        delivery = SimulatedDelivery(self.world, self, number)
-        self.unsettled[delivery] = delivery
-        self.world.router.route(delivery)
-
-    def grant(self, credit: int) -> None:
-        """As Producer says."""
-        self.world.later(self._granted, credit)
-
-    def _granted(self, credit: int) -> None:
-        self.allowed += credit
-        self._send()
-
-    def drain(self) -> None:
-        """As Producer says."""
-        self.world.later(self._drained, None)
-
-    def _drained(self, _nothing: None) -> None:
-        given_back, self.allowed = self.allowed, 0
-        self.world.later(self._given_back, given_back)
-
-    def _given_back(self, credit: int) -> None:
-        self.world.router.feeding.drained(self, credit)
-
-    def overdrawn(self) -> None:
-        """As Producer says."""
-        raise AssertionError("a simulated producer keeps to its credit")
-
-
-class SimulatedConsumer(Consumer):
-    """A client that works on what it is sent, in the order it comes. It is another link each time that it comes."""
-
-    __slots__ = ("done", "granted", "inbox", "server", "speed", "stalled", "working", "world")
-
-    def __init__(self, world: World, server: Server) -> None:
-        super().__init__(server.name, server.name, server.properties)
-        self.world = world
-        self.server = server
-        self.speed = server.speed
-        self.stalled = False
-        self.granted = 0
-        self.inbox: deque[SimulatedDelivery] = deque()
-        self.working: dict[SimulatedDelivery, float] = {}
-        """What it works on, and when each will be done."""
-        self.done = 0
-        capacity = server.properties.get("capacity", 1.0)
-        self.capacity = float(capacity) if isinstance(capacity, int | float) else 1.0
-
-    @property
-    def has(self) -> int:
-        """How many messages it has, and is not done with."""
-        return len(self.inbox) + len(self.working)
-
-    def comes(self) -> None:
-        """It attaches, and gives credit."""
-        if self.source is None:
-            router = self.world.router
-            router.attach_consumer(self, ADDRESS)
-            self.granted = self.server.credit
-            router.credit(self, self.granted)
-
-    def leaves(self) -> None:
-        """It is gone, and what it had with it."""
-        if self.source is not None:
-            self.inbox.clear()
-            self.working.clear()
-            self.world.router.detach_consumer(self)
-            self.in_flight = self.credit = self.withheld = self.window = 0
-
-    def send(self, delivery: Delivery) -> None:
-        """As Consumer says."""
-        self.granted -= 1
-        self.unsettled[delivery] = delivery
-        self.world.later(self._got, delivery)
-
-    def overrun(self) -> None:
-        """As Consumer says; there is no multicast here."""
-
-    def _got(self, delivery: SimulatedDelivery) -> None:
-        if delivery not in self.unsettled:
-            return  # it left in between
-        self.inbox.append(delivery)
-        if self.server.settles_first:
-            self.world.later(self._settles, delivery)
-        self._begin()
-
-    def _begin(self) -> None:
-        world = self.world
-        while self.inbox and len(self.working) < self.server.slots and not self.stalled:
-            delivery = self.inbox.popleft()
-            ends = world.now + world.jobs[delivery.number].cost / self.speed
-            self.working[delivery] = ends
-            world.at(ends, self._ended, delivery)
-
-    def _ended(self, delivery: SimulatedDelivery) -> None:
-        # it may have left, or have become slower, since that was foreseen
-        if self.working.get(delivery) != self.world.now or self.stalled:
-            return
-        del self.working[delivery]
-        self.world.done(delivery.number, self)
-        if not self.server.settles_first:
-            self.world.later(self._settles, delivery)
-        self._begin()
-
-    def _settles(self, delivery: SimulatedDelivery) -> None:
-        if delivery in self.unsettled:
-            router = self.world.router
-            router.settle(delivery, ACCEPTED)
-            self.granted += 1
-            router.credit(self, self.granted)
-
-    def changes(self, speed: float, stalled: bool) -> None:
-        """It becomes faster or slower, stops, or goes on; also with what it works on."""
-        world = self.world
-        if self.stalled:  # then the times are those that were left
-            left = dict(self.working)
-        else:
-            left = {delivery: ends - world.now for delivery, ends in self.working.items()}
-        self.working = {delivery: seconds * self.speed / speed for delivery, seconds in left.items()}
-        self.speed, self.stalled = speed, stalled
-        if not stalled:
-            for delivery, seconds in self.working.items():
-                self.working[delivery] = world.now + seconds
-                world.at(world.now + seconds, self._ended, delivery)
-            self._begin()
