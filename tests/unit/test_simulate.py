@@ -49,6 +49,15 @@ def test_it_shows_how_long_messages_took_and_who_did_how_many(small: str, capsys
     ]
 
 
+def test_of_many_groups_it_shows_how_unequal_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "many.toml"
+    groups = "".join(f'[[consumer]]\nname = "group-{n}"\n' for n in range(20))
+    file.write_text(f"messages = 200\narrivals = {{ load = 0.8 }}\n{groups}")
+    assert main(["simulate", str(file)]) == 0
+    [head] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("share")]
+    assert head.split("  ")[-3:] == ["the most", "the median", "the fewest"]
+
+
 def test_the_policies_to_compare_can_be_named(small: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", small, "-d", "join-idle", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

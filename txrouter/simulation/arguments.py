@@ -20,7 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "can beat."
     )
     parser.epilog = f"Scenarios that txrouter comes with: {names}."
-    parser.add_argument("scenario", metavar="SCENARIO", help="a TOML file, or the name of one that txrouter comes with")
+    parser.add_argument(
+        "scenario", metavar="SCENARIO", nargs="?", help="a TOML file, or the name of one that txrouter comes with"
+    )
+    parser.add_argument(
+        "--trace",
+        metavar="FILE",
+        help="have the messages come that `txrouter record` wrote to FILE, instead of those of the scenario; without "
+        "one, to the consumers that were there then",
+    )
     parser.add_argument(
         "-d",
         "--distribution",

@@ -22,15 +22,18 @@ __all__ = ["run"]
 
 def run(given: argparse.Namespace) -> int:
     """Do it. Returns the exit status."""
-    shipped = SCENARIOS / f"{given.scenario}.toml"
-    file = shipped if shipped.is_file() else Path(given.scenario)
+    if given.scenario is None and given.trace is None:
+        print("there is nothing to simulate: name a SCENARIO, or a --trace", file=sys.stderr)
+        return 1
+    file = _file(given.scenario)
     more = {name: getattr(given, name) for name in ("messages", "seed") if getattr(given, name) is not None}
     try:
-        scenario = Scenario.load(file, given.distribution, more=more)
+        scenario = Scenario.load(file, given.distribution, more, trace=given.trace)
     except ScenarioError as error:
-        print("\n".join(f"{given.scenario}: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        place = f"{given.scenario}: " if file is not None else ""
+        print("\n".join(f"{place}{line}" for line in str(error).splitlines()), file=sys.stderr)
         return 1
-    if given.show:
+    if given.show and file is not None:
         print(file.read_text(encoding="utf-8"), end="")
         return 0
     chart = Path(given.chart) if given.chart else None
@@ -51,6 +54,14 @@ def run(given: argparse.Namespace) -> int:
             print(f"{chart}: cannot be written: {error.strerror}", file=sys.stderr)
             return 1
     return 0
+
+
+def _file(scenario: str | None) -> Path | None:
+    """The file of a scenario, which may be one that txrouter comes with."""
+    if scenario is None:
+        return None
+    shipped = SCENARIOS / f"{scenario}.toml"
+    return shipped if shipped.is_file() else Path(scenario)
 
 
 def _drawn(scenario: Scenario, runs: Sequence[Run], best: Run, figures: Sequence[str]) -> str:

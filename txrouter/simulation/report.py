@@ -12,6 +12,7 @@ from txrouter.simulation.scenario import Scenario
 __all__ = ["as_data", "as_lines", "spans", "work"]
 
 _COLUMNS = 50
+_MOST_GROUPS = 8
 _BARS = " ▁▂▃▄▅▆▇█"
 _DOES = {"leave": "leaves", "come": "comes", "stall": "stalls", "go-on": "goes on"}
 _FRACTIONS = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
@@ -20,7 +21,8 @@ _FRACTIONS = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 def work(scenario: Scenario) -> str:
     """What there is to do, in one line."""
     consumers = len(scenario.servers())
-    return f"{scenario.messages:,} messages, {scenario.rate:,.1f} a second, {consumers:,} consumers"
+    line = f"{scenario.messages:,} messages, {scenario.rate:,.1f} a second, {consumers:,} consumers"
+    return line + (f"; {scenario.missing:,} more are missing in the trace" if scenario.missing else "")
 
 
 def spans(scenario: Scenario) -> list[Span]:
@@ -48,19 +50,25 @@ def as_lines(scenario: Scenario, runs: Sequence[Run], ideal: Run) -> list[str]:
 
 
 def _shares(everyone: Sequence[Run], width: int) -> list[str]:
-    """What part of the messages each group of consumers did, where there are several."""
+    """What part of the messages each group of consumers did, where there are several; of many, how unequal they are."""
     servers = everyone[0].servers
     groups = list(dict.fromkeys(server.group for server in servers))
     if len(groups) == 1:
         return []
+    rows = {run.title: share([run.by_group()[group] for group in groups]) for run in everyone}
+    if len(groups) > _MOST_GROUPS:
+        for title, parts in rows.items():
+            ranked = sorted(parts, reverse=True)
+            rows[title] = [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
+        groups = ["the most", "the median", "the fewest"]
+    else:
+        speeds = [sum(each.speed * each.slots for each in servers if each.group == group) for group in groups]
+        rows["of the speed"] = share(speeds)
     column = max(10, *(len(group) + 2 for group in groups))
     lines = ["", f"{'share':<{width}}" + "".join(f"{group:>{column}}" for group in groups)]
-    for run in everyone:
-        parts = share([run.by_group()[group] for group in groups])
-        lines.append(f"{run.title:<{width}}" + "".join(f"{part:>{column}.1%}" for part in parts))
-    parts = share([sum(each.speed * each.slots for each in servers if each.group == group) for group in groups])
-    lines.append(f"{'of the speed':<{width}}" + "".join(f"{part:>{column}.1%}" for part in parts))
-    return lines
+    return lines + [
+        f"{title:<{width}}" + "".join(f"{part:>{column}.1%}" for part in parts) for title, parts in rows.items()
+    ]
 
 
 def _over_time(everyone: Sequence[Run], width: int) -> list[str]:

@@ -15,6 +15,7 @@ from txrouter.core.addresses import Distribution
 from txrouter.interfaces import IDistributionPolicyFactory, IMulticast
 from txrouter.registry import Registry
 from txrouter.simulation.jobs import Arrivals, Cost, Count, Job, Messages, Positive, draw_jobs
+from txrouter.simulation.traces import TraceError, as_tables, read_trace, with_trace
 
 __all__ = ["Event", "Policy", "Scenario", "ScenarioError", "Server"]
 
@@ -82,6 +83,15 @@ class Event(Table):
         return self
 
 
+class Recorded(Table):
+    """`[trace]`: what came to a router that was running, instead of what `[arrivals]` and `[cost]` say."""
+
+    file: str = Field(min_length=1)
+    """What `txrouter record` wrote; from the directory of the scenario."""
+    slots: Count = 1
+    """On how many messages its consumers worked at a time."""
+
+
 class Policy(Table):
     """`[[policy]]`: one of those that are compared."""
 
@@ -125,12 +135,15 @@ class Scenario(Table):
     """The same seed has the same happen, and the same work to do under every policy."""
     delay: float = Field(0.0, ge=0, le=60)
     """Seconds that anything takes from a client to the router, or back."""
+    trace: Recorded | None = None
     cost: Cost = Field(default_factory=lambda: Cost.model_validate({}))
     arrivals: Arrivals
     message: tuple[Messages, ...] = Field((), strict=False)
     consumer: tuple[Consumers, ...] = Field(strict=False, min_length=1)
     event: tuple[Event, ...] = Field((), strict=False)
     policy: tuple[Policy, ...] = Field((), strict=False)
+    _recorded: list[Job] = PrivateAttr(default_factory=list)
+    _missing: int = PrivateAttr(0)
 
     @field_validator("event")
     @classmethod
@@ -153,38 +166,60 @@ class Scenario(Table):
     @classmethod
     def load(
         cls,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | None,
         policies: Sequence[str] = (),
         more: Mapping[str, object] | None = None,
-        registry: Registry | None = None,
+        *,
+        trace: str | None = None,
     ) -> Self:
         """The scenario in a TOML file.
 
+        :param path: the file; None for a trace and nothing else.
         :param policies: names of policies to compare instead of those in the file.
         :param more: keys with what they are to be instead.
-        :raise ScenarioError: the file cannot be read, or something in it is wrong.
+        :param trace: a file with recorded messages, which come instead of those in the file.
+        :raise ScenarioError: a file cannot be read, or something in it is wrong.
         """
         try:
-            data = read_toml(path)
+            data = read_toml(path) if path is not None else {}
         except ValueError as error:
             raise ScenarioError(str(error)) from error
-        return cls.from_dict({**data, **(more or {})}, policies, registry)
+        directory = os.path.dirname(path) if path is not None else ""
+        if trace is not None:
+            data, directory = with_trace(data, trace), ""
+        return cls.from_dict({**data, **(more or {})}, policies, directory=directory)
 
     @classmethod
     def from_dict(
-        cls, data: Mapping[str, object], policies: Sequence[str] = (), registry: Registry | None = None
+        cls,
+        data: Mapping[str, object],
+        policies: Sequence[str] = (),
+        registry: Registry | None = None,
+        directory: str = "",
     ) -> Self:
         """The scenario that `data` is; see `load`.
 
+        :param directory: where its trace is, if it has one.
         :raise ScenarioError: something is wrong; it has everything that is.
         """
         if policies:
             data = {**data, "policy": [{"distribution": name} for name in policies]}
+        context = Context.new(registry)
         try:
-            return cls.model_validate(data, context=Context.new(registry))
+            given = data.get("trace")
+            if given is None:
+                return cls.model_validate(data, context=context)
+            recorded = Recorded.model_validate(given)
+            trace = read_trace(os.path.join(directory, recorded.file), recorded.slots)
+            scenario = cls.model_validate(as_tables(trace, data, context.registry), context=context)
         except ValidationError as error:
             lines = [f"{path_of(line['loc'])}: {sentence(line)}" for line in error.errors()]
             raise ScenarioError("\n".join(lines)) from None
+        except TraceError as error:
+            raise ScenarioError(f"trace: {recorded.file}: {error}") from None
+        scenario._missing = trace.missing
+        scenario._recorded = trace.jobs[: scenario.messages]
+        return scenario
 
     @property
     def policies(self) -> tuple[Policy, ...]:
@@ -197,12 +232,19 @@ class Scenario(Table):
 
     def jobs(self) -> list[Job]:
         """The work, in the order it comes."""
+        if self._recorded:
+            return self._recorded
         return draw_jobs(self.messages, self.seed, self.rate, self.arrivals, self.cost, self.message)
 
     def latest(self, jobs: Sequence[Job]) -> list[float]:
         """Until when each of these is of use to a consumer; empty if all are at any time."""
         ttls = [inf if kind.ttl is None else kind.ttl for kind in self.message]
         return [job.due + ttls[job.kind] for job in jobs] if any(ttl < inf for ttl in ttls) else []
+
+    @property
+    def missing(self) -> int:
+        """How many messages came that are not in its trace."""
+        return self._missing
 
     @property
     def rate(self) -> float:
