@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
@@ -46,10 +46,9 @@ class Options:
     """Where a consumer's capacity comes from. It is 1 where it is not given, or is not a number above 0."""
 
     capacity: str = "property:capacity"
-    """`property:NAME`: the link property NAME, which the consumer sets at attach. `credit`: how many messages it lets
-    be in flight, as its credit says. `config`: the table `capacities`."""
-    capacities: dict[str, float] = field(default_factory=dict)
-    """For `config`: by the container id of the consumer's connection."""
+    """`property:capacity`: the router, which knows what the link property of that name says, and all that it heard of
+    it otherwise. `property:NAME`: the link property NAME alone, which the consumer sets at attach. `credit`: how many
+    messages it lets be in flight, as its credit says."""
 
 
 class _Group:
@@ -101,7 +100,6 @@ class Weighted:
 
     def __init__(self, options: Options) -> None:
         self._source, _, self._property = options.capacity.partition(":")
-        self._configured = options.capacities
         self._consumers: dict[IConsumer, None] = {}
         """The place of each is its capacity."""
         self._only: IConsumer | None = None
@@ -165,9 +163,9 @@ class Weighted:
         self._join(consumer)
 
     def capacity_changed(self, consumer: IConsumer) -> None:
-        """The router has a newer number than the link property `capacity`."""
+        """The router has heard something newer."""
         if self._property == "capacity":
-            self._reweigh(consumer, _number(consumer.capacity) or 1.0)
+            self._reweigh(consumer, consumer.capacity)
             self._join(consumer)
 
     def describe(self) -> dict[str, object]:
@@ -178,12 +176,9 @@ class Weighted:
     def _capacity(self, consumer: IConsumer) -> float:
         if self._source == "credit":
             return float(max(1, consumer.credit + consumer.in_flight))
-        if self._source == "config":
-            given = self._configured.get(consumer.container, 1.0)
-        else:
-            known = consumer.capacity if self._property == "capacity" else 1.0
-            given = consumer.properties.get(self._property, known)
-        capacity = _number(given)
+        if self._property == "capacity":
+            return consumer.capacity
+        capacity = _number(consumer.properties.get(self._property, 1.0))
         self._ignored += capacity is None
         return capacity or 1.0
 
@@ -223,13 +218,8 @@ class _Factory:
     options = Options
 
     def build(self, options: Any, random: object) -> IDistributionPolicy:
-        if options.capacity not in ("credit", "config") and not re.fullmatch("property:.+", options.capacity):
-            raise ValueError(f"capacity: {options.capacity!r} is not `property:NAME`, `credit` or `config`")
-        if options.capacities and options.capacity != "config":
-            raise ValueError('capacities: used only with capacity = "config"')
-        for container, capacity in options.capacities.items():
-            if _number(capacity) is None:
-                raise ValueError(f"capacities.{container}: {capacity!r} is not a number above 0")
+        if options.capacity != "credit" and not re.fullmatch("property:.+", options.capacity):
+            raise ValueError(f"capacity: {options.capacity!r} is neither `property:NAME` nor `credit`")
         return Weighted(options)
 
 

@@ -33,17 +33,17 @@ class ClosestContract(PolicyContract):
 
 class WeightedContract(PolicyContract):
     factory = weighted.factory
-    properties = st.dictionaries(st.just("capacity"), st.integers(-1, 5) | st.floats() | st.none() | st.just("much"))
+
+
+class WeightedByPropertyContract(PolicyContract):
+    factory = weighted.factory
+    options = weighted.Options(capacity="property:cpus")
+    properties = st.dictionaries(st.just("cpus"), st.integers(-1, 5) | st.floats() | st.none() | st.just("much"))
 
 
 class WeightedByCreditContract(PolicyContract):
     factory = weighted.factory
     options = weighted.Options(capacity="credit")
-
-
-class WeightedByConfigContract(PolicyContract):
-    factory = weighted.factory
-    options = weighted.Options(capacity="config", capacities={"x": 0.1})
 
 
 class PowerOfTwoContract(PolicyContract):
@@ -82,7 +82,7 @@ TestPull = PullContract.TestCase
 TestClosest = ClosestContract.TestCase
 TestWeighted = WeightedContract.TestCase
 TestWeightedByCredit = WeightedByCreditContract.TestCase
-TestWeightedByConfig = WeightedByConfigContract.TestCase
+TestWeightedByProperty = WeightedByPropertyContract.TestCase
 
 TestPowerOfTwo = PowerOfTwoContract.TestCase
 TestPowerOfTwoEquals = PowerOfTwoEqualsContract.TestCase
@@ -95,4 +95,4 @@ few = settings(TestPull.settings, max_examples=50)
 TestPowerOfTwo.settings = TestPowerOfTwoEquals.settings = TestJoinIdle.settings = few
 TestPeakEWMA.settings = TestPriority.settings = TestExclusive.settings = few
 TestRoundRobin.settings = TestPull.settings = TestClosest.settings = few
-TestWeighted.settings = TestWeightedByCredit.settings = TestWeightedByConfig.settings = few
+TestWeighted.settings = TestWeightedByCredit.settings = TestWeightedByProperty.settings = few

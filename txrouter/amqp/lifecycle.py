@@ -5,17 +5,15 @@ proton checks little of the order things come in, and bounds none of their numbe
 
 from __future__ import annotations
 
-import math
 import secrets
 import string
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from txrouter import __version__
 from txrouter.amqp import engine, termini
 from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.outgoing import OutgoingLink
-from txrouter.core.access import UNAUTHORIZED, Action, Flag
+from txrouter.core.access import UNAUTHORIZED, Action
 from txrouter.core.addresses import TEMPORARY_LENGTH, is_temporary, normalise
 from txrouter.core.credit import share
 from txrouter.core.limits import LIMIT_EXCEEDED
@@ -33,8 +31,8 @@ _FEW_FRAMES = 8
 """That every session has room for: small messages take one each."""
 _A_FEW = 16
 """Deliveries that may be in flight to every consumer."""
-_CLAIMS: Final[dict[str, Flag]] = {"capacity": "capacity", "priority": "priority", "rabbitmq:priority": "priority"}
-"""Link properties by which a consumer says how much of the messages it is to get, and what allows that."""
+_PRIORITIES: Final = frozenset({"priority", "rabbitmq:priority"})
+"""Link properties by which a consumer says that it comes before others."""
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -281,10 +279,13 @@ class Lifecycle:
 
     def _consumer(self, id: str, pointer: Any, name: str) -> OutgoingLink:
         properties = engine.remote_link_properties(pointer)
-        for property, flag in _CLAIMS.items():
-            if property in properties:
-                self._check_access(flag)
-        link = OutgoingLink(id, self._connection, properties, pointer, self._capacity(properties))
+        if not self._connection.router.capacities.claims.isdisjoint(properties):
+            self._check_access("capacity")
+        if not _PRIORITIES.isdisjoint(properties):
+            self._check_access("priority")
+        link = OutgoingLink(id, self._connection, properties, pointer)
+        link.name = engine.link_name(pointer)
+        link.permit = self._connection.permit
         session = self.sessions[link.session]
         limits = self._connection.limits
         link.max_in_flight = share(session.in_flight_left, limits.max_in_flight, min(limits.max_in_flight, _A_FEW))
@@ -346,15 +347,6 @@ class Lifecycle:
         if refusal is not None:
             self._connection.router.counters["unauthorized_links"] += 1
             raise Refusal(UNAUTHORIZED, refusal)
-
-    def _capacity(self, properties: Mapping[str, object]) -> float:
-        capacity = properties.get("capacity", 1.0)
-        if isinstance(capacity, (int, float)) and not isinstance(capacity, bool):
-            number = float(capacity)
-            if math.isfinite(number) and number > 0:
-                return number
-        self._connection.router.counters["bad_capacities"] += 1
-        return 1.0
 
     def _detached(self, pointer: Any, answer: Any) -> None:
         link = self._connection.links.pop(pointer, None)

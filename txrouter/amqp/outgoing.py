@@ -53,10 +53,8 @@ class OutgoingLink(Consumer):
 
     __slots__ = ("began", "boundless", "congested", "connection", "pn", "session", "streaming")
 
-    def __init__(
-        self, id: str, connection: Connection, properties: Mapping[str, object], pn: Any, capacity: float
-    ) -> None:
-        super().__init__(id, connection.container, properties, capacity)
+    def __init__(self, id: str, connection: Connection, properties: Mapping[str, object], pn: Any) -> None:
+        super().__init__(id, connection.container, properties)
         self.connection = connection
         self.pn = pn
         self.session = link_session(pn)

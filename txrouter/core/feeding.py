@@ -107,7 +107,7 @@ class Feeding:
         elif address.multicast is not None:
             target = address.multicast.target(address, limits.link_capacity)
         else:
-            target = flow.target(address.free, address.window, len(address.consumers), limits.link_capacity)
+            target = flow.target(address.free, address.window, address.on_duty, limits.link_capacity)
         rate = producer.rate
         most = target if rate is None else min(target, rate.share)
         unsettled = len(producer.unsettled)

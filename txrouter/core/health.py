@@ -1,7 +1,8 @@
 """Where consumers say by HTTP how they are: health addresses, and what is known of each.
 
-What is fetched is decided here, and nothing is fetched: that is for whoever has a socket. A client says what its container
-is called and, where it is let, its health address; neither may lead the router to ask where its operator did not mean it to.
+What is fetched is decided here, and nothing is fetched: that is for whoever has a socket. A client says what its
+container is called and, where it may, its health address; neither is to lead the router to ask where its operator did
+not mean it to.
 """
 
 from __future__ import annotations

@@ -104,6 +104,7 @@ class Consumer:
     """An outgoing link."""
 
     __slots__ = (
+        "barred",
         "capacity",
         "container",
         "cost",
@@ -111,10 +112,13 @@ class Consumer:
         "id",
         "in_flight",
         "max_in_flight",
+        "name",
+        "permit",
         "place",
         "properties",
         "queue",
         "source",
+        "stint",
         "suspended",
         "unsettled",
         "window",
@@ -129,13 +133,22 @@ class Consumer:
         self.properties = properties
         self.capacity = capacity
         self.cost = cost
+        self.name = ""
+        """What the client calls its link."""
+        self.permit: Permit | None = None
+        """Whether it may say what its capacity is; None if it may."""
         self.source: Address | None = None
         self.credit = 0
         self.withheld = 0
-        """Credit that it granted and that is not used for now: it is suspended, or has all it may have in flight."""
+        """Credit that it granted and that is not used for now: it is suspended or barred, or has all it may have in
+        flight."""
         self.window = 0
-        """Its credit and what it had in flight, when it last gave credit."""
+        """Its credit and what it had in flight, when it last gave credit; 0 while it is barred."""
         self.suspended = False
+        self.barred = False
+        """It gets nothing new, as it or an operator said: see `txrouter.core.rota`."""
+        self.stint = 0
+        """How often it was barred."""
         self.in_flight = 0
         self.max_in_flight = DEFAULTS.max_in_flight
         """The most that it is sent unsettled."""
@@ -180,6 +193,7 @@ class Address:
         "kind",
         "multicast",
         "name",
+        "on_duty",
         "policy",
         "producers",
         "rank",
@@ -195,6 +209,8 @@ class Address:
         self.name = name
         self.producers: dict[Producer, None] = {}
         self.consumers: dict[Consumer, None] = {}
+        self.on_duty = 0
+        """How many of them are not barred."""
         self.free = 0
         """The sum of the consumers' credit."""
         self.window = 0

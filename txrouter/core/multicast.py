@@ -138,7 +138,7 @@ class Multicast:
     # -- the way of a message ----------------------------------------------------------------------
 
     def route(self, delivery: Delivery) -> bool:
-        """As `Router.route`; the address has consumers."""
+        """As `Router.route`; the address has consumers, barred or not."""
         address = delivery.destination
         holding = self._router.holding
         if address.held:
@@ -193,18 +193,18 @@ class Multicast:
         """Those without credit go without, until they give some."""
         detaches = self._rule.detaches(delivery.presettled)
         for consumer in delivery.destination.consumers:
-            if consumer.credit <= 0 and consumer not in self._stuck:
+            if consumer.credit <= 0 and consumer not in self._stuck and not consumer.barred:
                 self._stuck[consumer] = None
                 if detaches and consumer.window:  # or it has only just come, and given none yet
                     self._router.end(consumer)
 
     def _ready(self, delivery: Delivery) -> list[Consumer] | None:
         """Who gets a message that goes now; None if it is to wait."""
-        consumers = delivery.destination.consumers
-        ready = [consumer for consumer in consumers if consumer.credit > 0]
-        missed = len(consumers) - len(ready)
+        address = delivery.destination
+        ready = [consumer for consumer in address.consumers if consumer.credit > 0]
+        missed = address.on_duty - len(ready)
         if not missed:
-            return ready
+            return ready or None
         if missed > len(self._stuck):
             if self._may_wait(delivery):
                 return None
@@ -258,7 +258,7 @@ class Multicast:
         """How much credit each producer is to have: what the consumer can take that can take least, of those that are
         waited for. That is one at least: it is a message that waits which shows that one of them is stuck."""
         stuck = self._stuck
-        waited_for = [each for each in address.consumers if each not in stuck]
+        waited_for = [each for each in address.consumers if each not in stuck and not each.barred]
         if not waited_for:
             return 0
         least = min([each.credit for each in waited_for])

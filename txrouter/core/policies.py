@@ -101,7 +101,8 @@ class Policies:
         held.sort(key=_arrival)  # those that waited for one consumer stand where they came
         self.give(address, distribution)
         for consumer in address.consumers:
-            self.tell(address, address.policy.add, consumer)
+            if not consumer.barred:
+                self.tell(address, address.policy.add, consumer)
         self._router.holding.put_back(address, held, returned)
         for producer in address.producers:
             self._router.feeding.make_hungry(producer)

@@ -31,7 +31,7 @@ LONGEST_ID = 256
 class _Request:
     """One that was sent, and whose reply has not come."""
 
-    __slots__ = ("address", "consumer", "delivery", "id", "place", "sent_at")
+    __slots__ = ("address", "consumer", "delivery", "id", "place", "sent_at", "stint")
 
     def __init__(self, address: Address, consumer: Consumer, delivery: Delivery, place: str, id: Hashable) -> None:
         self.address = address
@@ -39,6 +39,7 @@ class _Request:
         self.place = place
         self.id = id
         self.sent_at = delivery.sent_at
+        self.stint = consumer.stint
         self.delivery: Delivery | None = None
         """While it is in flight."""
 
@@ -85,13 +86,17 @@ class Replies:
         def settled_too(consumer: Consumer, delivery: Delivery, outcome: str, seconds: float) -> None:
             if settled is not None:
                 settled(consumer, delivery, outcome, seconds)
-            request = self._in_flight.pop(delivery, None)
-            if request is not None:
-                request.delivery = None
-                if outcome not in ("accepted", "settled"):  # nobody works on it
-                    self._over(request, None)
+            self.settled(delivery, outcome)
 
         address.sent, address.settled = sent_too, settled_too
+
+    def settled(self, delivery: Delivery, outcome: str) -> None:
+        """A delivery, which may be a request, is in flight no more."""
+        request = self._in_flight.pop(delivery, None)
+        if request is not None:
+            request.delivery = None
+            if outcome not in ("accepted", "settled"):  # nobody works on it
+                self._over(request, None)
 
     def _expect(self, address: Address, consumer: Consumer, delivery: Delivery) -> bool:
         """Await the reply, if there is to be one."""
@@ -154,7 +159,7 @@ class Replies:
         self._forget(request)
         address, consumer = request.address, request.consumer
         policy: Any = address.policy
-        if consumer.source is address:
+        if consumer.source is address and consumer.stint == request.stint:
             self._router.policies.tell(address, policy.answered, consumer, seconds)
             if address.held:
                 self._router.holding.something_changed(address)

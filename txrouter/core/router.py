@@ -11,20 +11,21 @@ Where a delivery can be:
        ▼           ▼  │
       held ───────────┘            (`txrouter.core.holding`)
 
-Only this module, and what it calls, `policies`, `holding`, `feeding`, `replies` and `multicast`, change anything in the
-core.
+Only this module, and what it calls, `policies`, `holding`, `feeding`, `replies`, `rota`, `capacities` and `multicast`,
+change anything in the core.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from txrouter.core import credit as flow
 from txrouter.core.access import UNAUTHORIZED
 from txrouter.core.addresses import AddressTable, normalise
 from txrouter.core.alarms import soonest
+from txrouter.core.capacities import Capacities, CapacityRule
 from txrouter.core.deliveries import Delivery, Malformed
 from txrouter.core.feeding import Feeding
 from txrouter.core.holding import Holding
@@ -33,6 +34,7 @@ from txrouter.core.links import Address, Consumer, Producer
 from txrouter.core.outcomes import LOST, RELEASED, SETTLED, Outcome, rejected
 from txrouter.core.policies import Policies, PolicyError, Unavailable
 from txrouter.core.replies import Replies
+from txrouter.core.rota import Rota
 from txrouter.core.users import Headcount
 
 __all__ = ["Report", "Router"]
@@ -53,10 +55,18 @@ class Router:
     :param limits: what is bounded.
     :param seed: the source of all chance: the same seed and the same events give the same choices.
     :param report: told of what an operator should hear of: a name, and fields.
+    :param capacity: what is configured of the consumers' capacity.
     """
 
     def __init__(
-        self, id: str, table: AddressTable, limits: Limits | None = None, *, seed: int = 0, report: Report | None = None
+        self,
+        id: str,
+        table: AddressTable,
+        limits: Limits | None = None,
+        *,
+        seed: int = 0,
+        report: Report | None = None,
+        capacity: Sequence[CapacityRule] = (),
     ) -> None:
         self.id = id
         self.limits = limits or Limits()
@@ -80,6 +90,8 @@ class Router:
         self.holding = Holding(self)
         self.feeding = Feeding(self)
         self.replies = Replies(self)
+        self.rota = Rota(self)
+        self.capacities = Capacities(self, capacity)
         self._here = f"_topo/0/{id}/"
         self._ending: list[Consumer] = []
 
@@ -133,14 +145,10 @@ class Router:
         """
         address = self._address(name)
         consumer.source = address
-        first = not address.consumers
         address.consumers[consumer] = None
-        self.policies.tell(address, address.policy.add, consumer)
-        if first:
-            for producer in address.producers:
-                producer.draining = False
-                self.feeding.make_hungry(producer)
-        self.holding.something_changed(address)
+        self.capacities.join(consumer)
+        if not consumer.barred:
+            self.rota.enter(consumer, address)
 
     def detach_consumer(self, consumer: Consumer) -> None:
         """A consumer's link or connection is gone. What it may have seen is MODIFIED (delivery-failed) for the
@@ -151,8 +159,9 @@ class Router:
         del address.consumers[consumer]
         address.free -= consumer.credit
         address.window -= consumer.window
-        self.policies.tell(address, address.policy.remove, consumer)
-        consumer.place = None
+        if not consumer.barred:
+            self.rota.leave(consumer, address)
+        self.capacities.leave(consumer)
         consumer.source = None
         for delivery in list(consumer.unsettled.values()):
             sent = delivery.was_sent()
@@ -173,7 +182,7 @@ class Router:
         """A consumer's capacity is another from now on."""
         consumer.capacity = capacity
         address = consumer.source
-        if address is not None and address.capacity_changed is not None:
+        if address is not None and address.capacity_changed is not None and not consumer.barred:
             self.policies.tell(address, address.capacity_changed, consumer)
 
     # -- deliveries: the hot path ------------------------------------------------------------------
@@ -284,10 +293,13 @@ class Router:
         consumer.in_flight -= 1
         settled = address.settled
         if settled is not None:
-            try:
-                settled(consumer, delivery, outcome.state, self.now - delivery.sent_at)
-            except Exception as error:
-                self.policies.failed(address, error)
+            if consumer.barred:  # to the policy it has left
+                self.replies.settled(delivery, outcome.state)
+            else:
+                try:
+                    settled(consumer, delivery, outcome.state, self.now - delivery.sent_at)
+                except Exception as error:
+                    self.policies.failed(address, error)
         if consumer.withheld:
             self.use_withheld(consumer)
         if address.held and not address.changed:
@@ -323,20 +335,23 @@ class Router:
 
     def credit(self, consumer: Consumer, granted: int) -> None:
         """The consumer's credit is now `granted`, as its link says."""
-        usable = 0 if consumer.suspended else flow.usable(granted, consumer.in_flight, consumer.max_in_flight)
+        barred = consumer.barred
+        usable = 0
+        if not barred and not consumer.suspended:
+            usable = flow.usable(granted, consumer.in_flight, consumer.max_in_flight)
         consumer.withheld = granted - usable
         delta = usable - consumer.credit
         address = consumer.source
         if address is None:
             return
-        window = granted + consumer.in_flight
+        window = 0 if barred else granted + consumer.in_flight
         address.window += window - consumer.window
         consumer.window = window
         if not delta:
             return
         consumer.credit = usable
         address.free += delta
-        if address.credit_changed is not None:
+        if address.credit_changed is not None and not barred:
             self.policies.tell(address, address.credit_changed, consumer, delta)
         if delta > 0:
             self.holding.credit_came(consumer, address)
@@ -375,13 +390,19 @@ class Router:
 
     def next_deadline(self) -> float | None:
         """When `wake` is to be called next, on the router's clock; None if nothing waits for its time."""
-        return soonest(self.holding.next_deadline(), self.feeding.next_deadline(), self.replies.next_deadline())
+        return soonest(
+            self.holding.next_deadline(),
+            self.feeding.next_deadline(),
+            self.replies.next_deadline(),
+            self.capacities.next_deadline(),
+        )
 
     def wake(self) -> None:
         """Time has passed: see to what waits for it. The turn is to be ended."""
         self.holding.wake()
         self.feeding.wake()
         self.replies.wake()
+        self.capacities.wake()
 
     def stop(self) -> None:
         """Take nothing new: what is held is RELEASED, and so is what still comes. What is in flight may be settled."""

@@ -267,8 +267,17 @@ class FakeProducer(Producer):
 class FakeConsumer(Consumer):
     """A client that receives. `got` is every message it was sent, in order."""
 
-    def __init__(self, stage: Stage, name: str, id: str, properties: Mapping[str, object]) -> None:
-        super().__init__(id, "container", properties)
+    def __init__(
+        self,
+        stage: Stage,
+        name: str,
+        id: str,
+        properties: Mapping[str, object],
+        container: str = "container",
+        link: str = "link",
+    ) -> None:
+        super().__init__(id, container, properties)
+        self.name = link
         self.max_in_flight = stage.router.limits.max_in_flight
         self.stage = stage
         self.granted = 0
@@ -282,6 +291,7 @@ class FakeConsumer(Consumer):
         assert not self.gone, "a message for a consumer that has left"
         assert self.granted > 0, "a message for a consumer without credit"
         assert not self.suspended, "a message for a consumer that is suspended"
+        assert not self.barred, "a message for a consumer that is to get nothing new"
         self.granted -= 1
         message = delivery if isinstance(delivery, Message) else delivery.original
         assert isinstance(message, Message)

@@ -61,7 +61,7 @@ class LiveMessage(Message):
             self.outcomes.clear()  # nobody waits for it
 
     def send_copies(self, consumers: Any) -> bool:
-        self.missed = set(self.destination.consumers) - set(consumers)
+        self.missed = {each for each in self.destination.consumers if not each.barred} - set(consumers)
         self.sent_at_last = self.sender.stage.router.now
         sent = super().send_copies(consumers)
         if sent and self.presettled and not self.long:

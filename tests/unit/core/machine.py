@@ -138,10 +138,14 @@ class RouterMachine(RuleBasedStateMachine):
         self._consumer_leaves(self._one(self.consumers, place), written)
 
     def _consumer_leaves(self, consumer: LiveConsumer, written: int) -> None:
+        self._goes_astray(consumer)
+        consumer.leaves(written=written)
+
+    def _goes_astray(self, consumer: LiveConsumer) -> None:
+        """What waits for it will wait for any."""
         for message in consumer.queue or ():
             assert isinstance(message, LiveMessage)
             message.astray = True
-        consumer.leaves(written=written)
 
     @precondition(lambda self: len(self.consumers) > 5)
     @rule(lost=st.sets(PLACES, max_size=2), also=st.sets(PLACES, max_size=3), written=st.integers(0, 4))
@@ -295,6 +299,21 @@ class RouterMachine(RuleBasedStateMachine):
     def a_capacity_changes(self, place: int, capacity: float) -> None:
         self.router.set_capacity(self._one(self.consumers, place), capacity)
 
+    @precondition(lambda self: self.consumers)
+    @rule(place=PLACES, said=st.sampled_from(["drain", "drain", "ready", "50%", 3, None]))
+    def an_operator_says_how_it_is_with_a_consumer(self, place: int, said: object) -> None:
+        consumer = self._one(self.consumers, place)
+        if said == "drain":
+            self._goes_astray(consumer)
+        self.router.capacities.tell(consumer, said)
+        assert consumer.barred == (said == "drain")
+
+    @rule()
+    def every_consumer_may_have_something_new(self) -> None:
+        for consumer in self.consumers:
+            self.router.capacities.tell(consumer, None)
+        self.a_turn_ends()
+
     @rule(place=PLACES, part=st.integers(1, 3))
     def a_producer_gives_credit_back(self, place: int, part: int) -> None:
         producer = self._one(self.producers, place)
@@ -336,8 +355,9 @@ class RouterMachine(RuleBasedStateMachine):
             assert not address.changed
             able = {consumer for consumer in address.consumers if consumer.credit > 0}
             if address.multicast is not None:
-                assert not address.held or len(able) < len(address.consumers), "all have credit, and a message waits"
-                for message in list(address.held)[:1]:
+                all_able = bool(able) and len(able) == address.on_duty
+                assert not address.held or not all_able, "all have credit, and a message waits"
+                for message in list(address.held)[:1] if address.on_duty else []:
                     assert isinstance(message, LiveMessage)
                     assert self._longest_wait(message) > self.router.now, "a message waits for ever"
             elif self.always_willing and able:
@@ -457,13 +477,15 @@ class RouterMachine(RuleBasedStateMachine):
             assert consumer.in_flight == sum(not each.presettled for each in consumer.unsettled.values())
             assert consumer.credit + consumer.in_flight <= self.limits.max_in_flight
             assert consumer.suspended == (consumer.blocked or consumer.streaming is not None)
-            usable = 0 if consumer.suspended else self.limits.max_in_flight - consumer.in_flight
+            out = consumer.suspended or consumer.barred
+            usable = 0 if out else self.limits.max_in_flight - consumer.in_flight
             assert consumer.credit == min(consumer.granted, usable), "credit is withheld for no reason"
 
     def the_free_credit_of_an_address_is_that_of_its_consumers(self) -> None:
         for address in self.router.addresses.values():
             assert address.producers or address.consumers
             assert address.wanting.keys() <= address.producers.keys()
+            assert address.on_duty == sum(not consumer.barred for consumer in address.consumers)
             assert address.free == sum(consumer.credit for consumer in address.consumers)
             assert address.window == sum(consumer.window for consumer in address.consumers)
 
@@ -506,4 +528,5 @@ class RouterMachine(RuleBasedStateMachine):
         assert not self.router.holding._changed
         assert not self.router.holding._served
         assert self.router.holding.next_deadline() is None
+        assert self.router.capacities.describe() == []
         self.all_is_well()

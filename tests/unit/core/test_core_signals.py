@@ -56,15 +56,15 @@ NONSENSE = [-1, math.nan, math.inf, -math.inf, LARGEST * 2, SMALLEST / 2, 10**40
 
 @pytest.mark.parametrize("said", NONSENSE, ids=lambda said: type(said).__name__)
 def test_what_is_no_capacity(said: object) -> None:
-    with pytest.raises(ValueError, match="is no number|is not from|too many digits"):
+    with pytest.raises(ValueError, match=r"is no number|is not from|too many digits"):
         signal_of(said)
-    with pytest.raises(ValueError, match="is no number|is not from|too many digits"):
+    with pytest.raises(ValueError, match=r"is no number|is not from|too many digits"):
         capacity_of(said)
 
 
 @pytest.mark.parametrize("said", [0, "3", [3], {}])
 def test_what_is_no_capacity_where_a_number_is_wanted(said: object) -> None:
-    with pytest.raises(ValueError, match="is no number|is not from"):
+    with pytest.raises(ValueError, match=r"is no number|is not from"):
         capacity_of(said)
 
 
@@ -73,7 +73,7 @@ def test_what_is_no_capacity_where_a_number_is_wanted(said: object) -> None:
     ["", " ", "#up", "nan", "inf", "-3", "1e999", "1_000", "٣", "half", "-5%", "%", "nan%", "10001%", "up 1e9%", "1 2"],
 )
 def test_what_is_no_word(said: str) -> None:
-    with pytest.raises(ValueError, match="is no number, no percentage|has no percentage|is not from"):
+    with pytest.raises(ValueError, match=r"is no number, no percentage|has no percentage|is not from"):
         signal_of(said)
 
 

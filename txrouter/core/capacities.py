@@ -1,0 +1,400 @@
+"""How much each consumer takes, relative to others: who says so, whose word counts, and for how long.
+
+From the one whose word counts most:
+
+1. `operator`: what an operator says while the router runs.
+2. `config`: a `value` of the config.
+3. `health`: the last answer of its health address, until that expires.
+4. `report`: what its client reported last.
+5. `property`: a link property, which it gave when it attached.
+6. `default`: 1.
+
+A percentage scales what is known otherwise. A word that bars a consumer does so whoever says it: while one says that it
+is to get nothing new, it does not. What makes no sense is ignored, counted and reported.
+
+Nothing is asked for here: `Asks` does that for whoever has a socket, and calls `answered` or `failed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+from txrouter.core.alarms import Alarms
+from txrouter.core.capacity_rules import CAPACITY, CapacityRule, Matcher
+from txrouter.core.health import Health, Heard, Target
+from txrouter.core.signals import LARGEST, SMALLEST, capacity_of, signal_of
+from txrouter.core.users import SHOWN, shown
+
+if TYPE_CHECKING:
+    from txrouter.core.links import Consumer
+    from txrouter.core.router import Router
+
+__all__ = ["Asks", "Capacities", "CapacityRule", "NotAllowed"]
+
+
+class NotAllowed(Exception):
+    """A client reported what it may not say."""
+
+
+class Asks(Protocol):
+    """Who asks at health addresses."""
+
+    def begin(self, target: Target) -> None:
+        """Ask there, now and then."""
+
+    def end(self, target: Target) -> None:
+        """Ask there no more."""
+
+
+class _Nobody:
+    """Nobody asks."""
+
+    def begin(self, target: Target) -> None:
+        pass
+
+    def end(self, target: Target) -> None:
+        pass
+
+
+class _Known:
+    """What is known of one consumer."""
+
+    __slots__ = ("consumer", "fixed", "health", "ignored", "operator", "own", "report")
+
+    def __init__(self, consumer: Consumer) -> None:
+        self.consumer = consumer
+        self.operator: Heard | None = None
+        self.fixed: float | None = None
+        self.health: Health | None = None
+        self.report: Heard | None = None
+        self.own: float | None = None
+        """By its link property."""
+        self.ignored = ""
+        """What it said last that made no sense; empty for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What all that is known comes to."""
+
+    capacity: float
+    barred: bool
+    source: str
+    """Whose word the capacity is, or the bar."""
+
+
+class Capacities:
+    """Those of one router's consumers.
+
+    :param rules: what is configured. Of those that are for a consumer, the first that has a `value`, a `property` or a
+        health address decides about that.
+    """
+
+    def __init__(self, router: Router, rules: Sequence[CapacityRule] = ()) -> None:
+        self._router = router
+        self._matchers = [Matcher(rule) for rule in rules]
+        self.claims = frozenset({CAPACITY}.union(*(rule.claims for rule in rules)))
+        """Link properties by which a consumer says how much it is to get."""
+        self.asks: Asks = _Nobody()
+        self.targets: dict[Target, Health] = {}
+        self._known: dict[Consumer, _Known] = {}
+        self._of: dict[str, dict[_Known, None]] = {}
+        """The same, by the containers of their clients."""
+        self._alarms: Alarms[_Known | Health] = Alarms()
+        """When something that was heard may have expired."""
+
+    # -- consumers come and go ---------------------------------------------------------------------
+
+    def join(self, consumer: Consumer) -> None:
+        """A consumer attaches; its policy has not heard of it."""
+        known = self._known[consumer] = _Known(consumer)
+        self._of.setdefault(consumer.container, {})[known] = None
+        property = CAPACITY
+        if self._matchers:
+            property = self._consult_rules(known) or CAPACITY
+        if property in consumer.properties:
+            try:
+                known.own = capacity_of(consumer.properties[property])
+            except ValueError as error:
+                self._ignore([known], f"link property {property}", error)
+        verdict = self._verdict(known)
+        consumer.capacity = verdict.capacity
+        consumer.barred = verdict.barred
+
+    def _consult_rules(self, known: _Known) -> str | None:
+        """Returns the link property by which it says its capacity."""
+        consumer = known.consumer
+        property: str | None = None
+        asked = False
+        for matcher in self._matchers:
+            rule = matcher.rule
+            if not matcher.matches(consumer):
+                continue
+            if known.fixed is None:
+                known.fixed = rule.value
+            property = property or rule.link_property
+            if rule.asks and not asked:
+                asked = True
+                try:
+                    target = rule.target(consumer)
+                except ValueError as error:
+                    self._router.counters["refused_health_urls"] += 1
+                    self._report("health address refused", known, "", error)
+                    continue
+                if target is not None:
+                    self._ask(known, target)
+        return property
+
+    def _ask(self, known: _Known, target: Target) -> None:
+        health = self.targets.get(target)
+        if health is None:
+            health = self.targets[target] = Health(target)
+            self.asks.begin(target)
+        health.consumers[known.consumer] = None
+        known.health = health
+
+    def leave(self, consumer: Consumer) -> None:
+        """It is gone."""
+        known = self._known.pop(consumer)
+        others = self._of[consumer.container]
+        del others[known]
+        if not others:
+            del self._of[consumer.container]
+        health = known.health
+        if health is not None:
+            del health.consumers[consumer]
+            if not health.consumers:
+                del self.targets[health.target]
+                self.asks.end(health.target)
+
+    # -- somebody says something -------------------------------------------------------------------
+
+    def answered(self, target: Target, answer: object) -> None:
+        """This is how those are whose health address it is."""
+        health = self.targets.get(target)
+        if health is None:
+            return
+        try:
+            health.heard = self._heard(answer, target.expires)
+        except ValueError as error:
+            self._wrong(health, str(error))
+            self._ignore([self._known[each] for each in health.consumers], "health address", error)
+            return
+        health.error = ""
+        health.failures = 0
+        self._alarms.set(health, health.heard.until)
+        self._apply_to_all(health)
+
+    def failed(self, target: Target, why: str) -> None:
+        """No answer came. The last one holds until it expires."""
+        health = self.targets.get(target)
+        if health is not None:
+            self._router.counters["failed_health_checks"] += 1
+            if not health.failures:
+                known = self._known[next(iter(health.consumers))]
+                self._router.report("health check failed", {"url": target.url} | self._who(known) | {"error": why})
+            self._wrong(health, why)
+
+    def _wrong(self, health: Health, why: str) -> None:
+        health.error = why
+        health.failures += 1
+
+    def report(
+        self, container: str, link: str | None, user: str, value: object, *, seconds: float | None = None
+    ) -> int:
+        """A client reports for its own consumers.
+
+        :param container: its container id; consumers of others are not its to speak for.
+        :param link: what it calls the link; None for all that it has.
+        :param user: who it proved to be.
+        :param value: a number, or words as a health address has them; None to take back what it reported.
+        :param seconds: how long that holds; None until it reports again.
+        :return: for how many consumers it was. It is 0 if there is none such.
+        :raise NotAllowed: the access rules do not let it; what it said changes nothing.
+        :raise ValueError: it makes no sense. It is counted and reported.
+        """
+        mine = [known for known in self._of.get(container, ()) if _is_its(known.consumer, link, user)]
+        for known in mine:
+            permit = known.consumer.permit
+            refusal = permit.refusal("capacity") if permit is not None else None
+            if refusal is not None:
+                self._router.counters["unauthorized_reports"] += 1
+                raise NotAllowed(refusal)
+        try:
+            heard = None if value is None else self._heard(value, _duration(seconds))
+        except ValueError as error:
+            self._ignore(mine, "report", error)
+            raise
+        for known in mine:
+            known.report = heard
+            if heard is not None and heard.until < inf:
+                self._alarms.set(known, heard.until)
+            self._apply(known)
+        return len(mine)
+
+    def tell(self, consumer: Consumer, value: object, *, seconds: float | None = None) -> None:
+        """An operator says how it is to be with a consumer: `drain`, a capacity, or any other signal; None takes back
+        what was said.
+
+        :param seconds: how long that holds; None for as long as it is attached.
+        :raise ValueError: it makes no sense.
+        :raise KeyError: it is not attached.
+        """
+        known = self._known[consumer]
+        known.operator = None if value is None else self._heard(value, _duration(seconds))
+        if known.operator is not None and known.operator.until < inf:
+            self._alarms.set(known, known.operator.until)
+        self._apply(known)
+
+    def _heard(self, said: object, seconds: float) -> Heard:
+        """:raise ValueError: it makes no sense."""
+        signal = signal_of(said)
+        now = self._router.now
+        return Heard(signal, said[:SHOWN] if isinstance(said, str) else said, now, now + seconds)
+
+    def _ignore(self, several: list[_Known], source: str, error: ValueError) -> None:
+        """What was said of these makes no sense."""
+        self._router.counters["bad_capacities"] += 1
+        for known in several:
+            known.ignored = f"{source}: {error}"
+        if several:
+            self._report("capacity ignored", several[0], source, error)
+
+    def _report(self, event: str, known: _Known, source: str, error: Exception) -> None:
+        fields = self._who(known) | ({"source": source} if source else {})
+        self._router.report(event, fields | {"error": str(error)})
+
+    def _who(self, known: _Known) -> dict[str, object]:
+        consumer = known.consumer
+        return {"consumer": consumer.id, "container": shown(consumer.container), "user": shown(consumer.user.name)}
+
+    # -- what it comes to --------------------------------------------------------------------------
+
+    def _verdict(self, known: _Known) -> _Verdict:
+        barred = capacity = ""
+        number = share = None
+        for source, heard in self._said(known):
+            if heard is None:
+                continue
+            signal = heard.signal
+            if signal.barred:
+                barred = barred or source
+            if number is None and not capacity:
+                if signal.capacity is not None:
+                    capacity = source
+                    if known.fixed is None or source == "operator":
+                        number = signal.capacity
+                elif signal.share is not None and share is None:
+                    share = signal.share
+        if number is None:
+            number = known.fixed or known.own or 1.0
+            capacity = "config" if known.fixed else "property" if known.own else "default"
+        return _Verdict(min(LARGEST, max(SMALLEST, number * (share or 1.0))), bool(barred), barred or capacity)
+
+    def _said(self, known: _Known) -> tuple[tuple[str, Heard | None], ...]:
+        health = known.health.heard if known.health is not None else None
+        return ("operator", known.operator), ("health", health), ("report", known.report)
+
+    def _apply(self, known: _Known) -> None:
+        consumer = known.consumer
+        verdict = self._verdict(known)
+        if verdict.barred:
+            self._router.rota.bar(consumer)
+        if verdict.capacity != consumer.capacity:
+            self._router.set_capacity(consumer, verdict.capacity)
+        if not verdict.barred:
+            self._router.rota.unbar(consumer)
+
+    def _apply_to_all(self, health: Health) -> None:
+        for consumer in health.consumers:
+            self._apply(self._known[consumer])
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When `wake` is to be called next, on the router's clock; None for never."""
+        return self._alarms.next_deadline()
+
+    def wake(self) -> None:
+        """Forget what has expired."""
+        for thing in list(self._alarms.due(self._router.now)):
+            if isinstance(thing, Health):
+                self._expire_health(thing)
+            elif self._known.get(thing.consumer) is thing:
+                self._expire(thing)
+
+    def _expire_health(self, health: Health) -> None:
+        heard = health.heard
+        if heard is None or self.targets.get(health.target) is not health:
+            return
+        if heard.until > self._router.now:
+            self._alarms.set(health, heard.until)
+            return
+        health.heard = None
+        self._router.counters["stale_capacities"] += len(health.consumers)
+        self._apply_to_all(health)
+
+    def _expire(self, known: _Known) -> None:
+        now = self._router.now
+        stale = 0
+        if known.report is not None and known.report.until <= now:
+            known.report = None
+            stale += 1
+        if known.operator is not None and known.operator.until <= now:
+            known.operator = None
+        for heard in (known.report, known.operator):
+            if heard is not None and heard.until < inf:
+                self._alarms.set(known, heard.until)
+        self._router.counters["stale_capacities"] += stale
+        self._apply(known)
+
+    # -- for people --------------------------------------------------------------------------------
+
+    def describe(self, address: str | None = None) -> list[dict[str, object]]:
+        """Every consumer's capacity, whose word it is, and all that was said, in plain JSON-able values.
+
+        :param address: the consumers of this one, by its normalised name; or all.
+        """
+        if address is None:
+            return [self._describe(known) for known in self._known.values()]
+        found = self._router.addresses.get(address)
+        return [self._describe(self._known[each]) for each in found.consumers] if found is not None else []
+
+    def _describe(self, known: _Known) -> dict[str, object]:
+        consumer, verdict = known.consumer, self._verdict(known)
+        said: dict[str, object] = {
+            source: {"said": heard.said, "age": round(self._router.now - heard.at, 3)}
+            for source, heard in self._said(known)
+            if heard is not None
+        }
+        for source, number in (("config", known.fixed), ("property", known.own)):
+            if number is not None:
+                said[source] = {"said": number}
+        described = self._who(known) | {
+            "link": consumer.name[:SHOWN],
+            "address": consumer.source.name if consumer.source is not None else "",
+            "capacity": verdict.capacity,
+            "drained": verdict.barred,
+            "source": verdict.source,
+            "said": said,
+            "ignored": known.ignored,
+        }
+        if known.health is not None:
+            described["health"] = {"url": known.health.target.url, "error": known.health.error}
+        return described
+
+
+def _is_its(consumer: Consumer, link: str | None, user: str) -> bool:
+    return consumer.user.name == user and link in (None, consumer.name)
+
+
+def _duration(seconds: float | None) -> float:
+    """:raise ValueError: it is no time."""
+    if seconds is None:
+        return inf
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 86_400 * 365:
+        raise ValueError("it is to hold for a number of seconds above 0, up to a year")
+    return float(seconds)
