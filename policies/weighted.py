@@ -177,7 +177,7 @@ class Weighted:
         if self._source == "credit":
             return float(max(1, consumer.credit + consumer.in_flight))
         if self._property == "capacity":
-            return consumer.capacity
+            return float(consumer.capacity)
         capacity = _number(consumer.properties.get(self._property, 1.0))
         self._ignored += capacity is None
         return capacity or 1.0

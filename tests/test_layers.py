@@ -46,6 +46,7 @@ LAYERS = [
             "config",
             "config_access",
             "config_authentication",
+            "config_capacity",
             "config_checks",
             "config_limits",
             "config_tls",

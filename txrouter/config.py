@@ -25,6 +25,7 @@ from pydantic_core import ErrorDetails
 from txrouter.config_access import AccessRule, check_listeners
 from txrouter.config_authentication import Auth, CertificateField, Mechanisms, Passwords, mechanisms_of
 from txrouter.config_authentication import check as check_authentication
+from txrouter.config_capacity import CapacityTable
 from txrouter.config_checks import (
     UNDECIDED,
     Context,
@@ -48,6 +49,7 @@ from txrouter.config_tls import (
 )
 from txrouter.core.access import Rule, Rules
 from txrouter.core.addresses import AddressTable, Distribution
+from txrouter.core.capacity_rules import CapacityRule
 from txrouter.core.limits import Limits
 from txrouter.interfaces import IDistributionPolicyFactory
 from txrouter.net.tls import TLSSettings, without_tls
@@ -204,6 +206,7 @@ class Config(Table):
     listener: tuple[Listener, ...] = Field(strict=False)
     address: tuple[Address, ...] = Field(strict=False)
     access: tuple[AccessRule, ...] = Field(strict=False)
+    capacity: tuple[CapacityTable, ...] = Field(strict=False)
     limits: Annotated[Limits, BeforeValidator(limits_of)]
 
     @field_validator("listener")
@@ -286,12 +289,17 @@ class Config(Table):
         """Who may do what."""
         return Rules([Rule(**rule.model_dump()) for rule in self.access])
 
+    def capacities(self) -> list[CapacityRule]:
+        """What is known of consumers' capacity."""
+        return [table.rule() for table in self.capacity]
+
 
 _TABLES: dict[object, type[Table]] = {
     "router": RouterTable,
     "listener": Listener,
     "address": Address,
     "access": AccessRule,
+    "capacity": CapacityTable,
     "limits": LimitsTable,
 }
 
@@ -307,7 +315,14 @@ class _CommandLine:
     """A config's tables with what the command line adds to them, and who is to blame for which."""
 
     def __init__(self, data: Mapping[str, object], listen: Sequence[str], distribution: Sequence[str]) -> None:
-        self.data: dict[str, object] = {"router": {}, "address": [], "access": [], "limits": {}, **data}
+        self.data: dict[str, object] = {
+            "router": {},
+            "address": [],
+            "access": [],
+            "capacity": [],
+            "limits": {},
+            **data,
+        }
         self.problems: list[str] = []
         self._options: dict[tuple[object, ...], str] = {}
         for endpoint in listen:

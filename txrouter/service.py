@@ -51,6 +51,7 @@ class RouterService(Service):
             config.limits,
             seed=int.from_bytes(os.urandom(8), "big"),
             report=Reporter(reactor.seconds),
+            capacity=config.capacities(),
         )
         self._rules = config.rules()
         self._threads = Threads(reactor)

@@ -18,7 +18,7 @@ from txrouter.core.signals import Signal
 if TYPE_CHECKING:
     from txrouter.core.links import Consumer
 
-__all__ = ["Health", "Heard", "Target", "check_url", "is_within", "written_out"]
+__all__ = ["Health", "Heard", "Target", "check_url", "field_of", "found_at", "is_within", "written_out"]
 
 LONGEST: Final = 2_048
 """Characters of a URL."""
@@ -28,6 +28,7 @@ _UNSAFE = re.compile(r"[^!-~]|[\\#]")
 """What is no part of a URL that is asked for, or what one program takes for something else than another."""
 _CLIMBING = re.compile(r"(/|%2f|%5c)(\.|%2e){1,2}(/|%2f|%5c|$)", re.IGNORECASE)
 """What some servers take for the folder above."""
+_PART = re.compile(r"(?:\.|^)([^.\[\]]+)|\[(0|[1-9][0-9]{0,8})\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +136,38 @@ def _split(url: str) -> SplitResult:
     if parts.netloc.endswith(":") or parts.port == 0:  # `port` raises what is no number up to 65535
         raise ValueError(f"{url!r} has no port after its colon")
     return parts
+
+
+def field_of(written: str) -> tuple[str | int, ...]:
+    """The way to a value in a JSON document, as `load.cpus[0].free` writes it.
+
+    :raise ValueError: it is none.
+    """
+    way: list[str | int] = []
+    at = 0
+    while at < len(written):
+        part = _PART.match(written, at)
+        if part is None:
+            break
+        way.append(int(part[2]) if part[2] is not None else part[1])
+        at = part.end()
+    if not way or at < len(written):
+        raise ValueError(f"{written!r} is no place in a JSON document, as `load.cpus[0].free` is one")
+    return tuple(way)
+
+
+def found_at(field: tuple[str | int, ...], document: object) -> object:
+    """What is there in a JSON document.
+
+    :raise ValueError: nothing is.
+    """
+    value = document
+    for part in field:
+        if isinstance(part, int):
+            there = isinstance(value, list) and part < len(value)
+        else:
+            there = isinstance(value, dict) and part in value
+        if not there:
+            raise ValueError(f"it has no {part!r} where one is to be")
+        value = value[part]  # type: ignore[index]
+    return value

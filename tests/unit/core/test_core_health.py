@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txrouter.core.health import check_url, is_within, written_out
+from txrouter.core.health import check_url, field_of, found_at, is_within, written_out
 
 
 @pytest.mark.parametrize(
@@ -125,3 +125,39 @@ def test_whatever_a_client_asks_for_it_is_at_the_place_it_may_ask(rest: str) -> 
     if is_within(url, "http://there:9999/of"):
         parts = urlsplit(url)
         assert (parts.netloc, parts.path[:3]) == ("there:9999", "/of")
+
+
+@pytest.mark.parametrize(
+    ("written", "way"),
+    [
+        ("free", ("free",)),
+        ("load.cpus[0].free", ("load", "cpus", 0, "free")),
+        ("[1][12]", (1, 12)),
+        ("a.0.b", ("a", "0", "b")),
+        ("a b.c-d", ("a b", "c-d")),
+    ],
+)
+def test_a_field_is_a_way_into_a_document(written: str, way: tuple[str | int, ...]) -> None:
+    assert field_of(written) == way
+
+
+@pytest.mark.parametrize(
+    "written", ["", ".", "a.", ".a.", "a..b", "a[", "a[x]", "a[-1]", "a[01]", "a]", "a.[0]", "[0]a"]
+)
+def test_what_is_no_way_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match="is no place in a JSON document"):
+        field_of(written)
+
+
+DOCUMENT = {"load": {"cpus": [{"free": 3}]}, "0": "zero"}
+
+
+def test_what_is_there_is_found() -> None:
+    assert found_at(("load", "cpus", 0, "free"), DOCUMENT) == 3
+    assert found_at(("0",), DOCUMENT) == "zero"
+
+
+@pytest.mark.parametrize("field", [("x",), (0,), ("load", 0), ("load", "cpus", 1), ("load", "cpus", "0"), ("0", "0")])
+def test_what_is_not_there_is_said(field: tuple[str | int, ...]) -> None:
+    with pytest.raises(ValueError, match="it has no "):
+        found_at(field, DOCUMENT)
