@@ -224,3 +224,29 @@ def test_a_policy_that_takes_over_hears_of_no_replies_to_what_was_sent_before(
     reply(stage)
     assert not [each for each in stage.address("q").policy.heard if each[0] == "answered"]
     assert stage.counters["policy_errors"] == 0
+
+
+def test_a_policy_hears_of_no_replies_to_what_was_sent_before_its_consumer_was_barred(
+    stage: Stage, server: FakeConsumer, client: FakeProducer
+) -> None:
+    client.sends(**REQUEST)
+    stage.router.rota.bar(server)
+    stage.router.rota.unbar(server)
+    client.sends(reply_to="answers", message_id="2")
+    reply(stage, "1")
+    assert answered(stage) == []
+    reply(stage, "2")
+    assert answered(stage) == [0.0]
+    assert len(stage.router.replies) == 0
+
+
+def test_a_request_that_a_barred_consumer_gives_back_is_awaited_of_the_next(
+    stage: Stage, server: FakeConsumer, client: FakeProducer
+) -> None:
+    message = client.sends(**REQUEST)
+    stage.consumer("q", credit=99)
+    stage.router.rota.bar(server)
+    server.settles(message, RELEASED)
+    assert (asked(stage), len(stage.router.replies), stage.counters["replies_missed"]) == (2, 1, 0)
+    reply(stage)
+    assert answered(stage) == [0.0]
