@@ -19,6 +19,7 @@ from txrouter.config import Config, Listener
 from txrouter.core.router import Router
 from txrouter.net.authentication import Door
 from txrouter.net.checkers import PasswordChecker, Threads
+from txrouter.net.health import HealthChecks
 from txrouter.net.memory import Watch
 from txrouter.net.passwords import PasswordFile
 from txrouter.net.protocol import RouterFactory, RouterProtocol
@@ -57,6 +58,7 @@ class RouterService(Service):
         self._threads = Threads(reactor)
         self._pacemaker = Pacemaker(self.router, reactor, self._beat)
         self._memory = Watch(self.router, self._pacemaker.later, self._connections)
+        self._health = HealthChecks(self.router.capacities, reactor, self._pacemaker.call)
         self._listeners = [self._listener(number, each) for number, each in enumerate(config.listener)]
 
     def _listener(self, number: int, settings: Listener) -> ListenerService:
@@ -112,6 +114,7 @@ class RouterService(Service):
         """Stop in order: no new links, time for what is in flight to be settled, close frames, and then the end."""
         super().stopService()  # type: ignore[no-untyped-call]
         yield gatherResults([listener.stopService() for listener in self._listeners], consumeErrors=True)
+        self._health.stop()
         self.router.stop()
         self._pacemaker.turn.wake()
         yield self._wait_until(lambda: self.router.in_flight() == 0, self.config.router.stop_timeout)

@@ -87,9 +87,10 @@ class Pacemaker:
 
     def later(self, delay: float, call: Callable[[], None]) -> IDelayedCall:
         """Call it after so many seconds, and end the turn."""
-        return self._timers.callLater(delay, self._called, call)
+        return self._timers.callLater(delay, self.call, call)
 
-    def _called(self, call: Callable[[], None]) -> None:
+    def call(self, call: Callable[[], None]) -> None:
+        """Call it, as something has happened that is no client's doing, and end the turn."""
         self._router.now = self.clock()
         call()
         self._end_from_timer()

@@ -32,6 +32,7 @@ from txrouter.core.multicast import Copy
 from txrouter.core.outcomes import Outcome
 from txrouter.core.rate import Rate
 from txrouter.core.router import Router
+from txrouter.core.users import NOBODY, User
 from txrouter.interfaces import (
     ICreditWatcher,
     IDelivery,
@@ -275,9 +276,11 @@ class FakeConsumer(Consumer):
         properties: Mapping[str, object],
         container: str = "container",
         link: str = "link",
+        user: User = NOBODY,
     ) -> None:
         super().__init__(id, container, properties)
         self.name = link
+        self._user = user
         self.max_in_flight = stage.router.limits.max_in_flight
         self.stage = stage
         self.granted = 0
@@ -285,6 +288,10 @@ class FakeConsumer(Consumer):
         self.got: list[Message] = []
         self.gone = False
         stage.router.attach_consumer(self, name)
+
+    @property
+    def user(self) -> User:
+        return self._user
 
     def send(self, delivery: Delivery) -> None:
         assert isinstance(delivery, Message | FakeCopy)

@@ -36,18 +36,6 @@ class Asked:
         self.targets.remove(target)
 
 
-class Client(FakeConsumer):
-    """A consumer whose client is somebody."""
-
-    def __init__(self, somebody: User, *arguments: Any) -> None:
-        self._somebody = somebody
-        super().__init__(*arguments)
-
-    @property
-    def user(self) -> User:
-        return self._somebody
-
-
 class Scene:
     """A router with rules, and its consumers."""
 
@@ -67,17 +55,17 @@ class Scene:
         host: str = "192.0.2.7",
         link: str = "link",
         address: str = "q",
-    ) -> Client:
+    ) -> FakeConsumer:
         """One attaches."""
         id = self.stage._id("consumer")
-        return Client(User(user, "PLAIN", host), self.stage, address, id, properties or {}, container, link)
+        return FakeConsumer(self.stage, address, id, properties or {}, container, link, User(user, "PLAIN", host))
 
     def answer(self, said: object, target: Target | None = None) -> None:
         """A health address answers: the only one that is asked, if nothing is said."""
         self.capacities.answered(target or self.asked.targets[0], said)
         self.stage.turn()
 
-    def of(self, consumer: Client) -> tuple[float, bool, str]:
+    def of(self, consumer: FakeConsumer) -> tuple[float, bool, str]:
         """Its capacity, whether it is drained, and who says so."""
         [described] = [each for each in self.capacities.describe() if each["consumer"] == consumer.id]
         assert (described["capacity"], described["drained"]) == (consumer.capacity, consumer.barred)
