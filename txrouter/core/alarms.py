@@ -32,6 +32,10 @@ class Alarms(Generic[T]):
             self._times[thing] = when
             heapq.heappush(self._heap, (when, next(self._order), thing))
 
+    def clear(self, thing: T) -> None:
+        """It does not want to be seen to any more, if it did."""
+        self._times.pop(thing, None)
+
     def next_deadline(self) -> float | None:
         """When something wants to be seen to next; None for never."""
         heap = self._heap

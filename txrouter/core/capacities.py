@@ -163,11 +163,13 @@ class Capacities:
         del others[known]
         if not others:
             del self._of[consumer.container]
+        self._alarms.clear(known)
         health = known.health
         if health is not None:
             del health.consumers[consumer]
             if not health.consumers:
                 del self.targets[health.target]
+                self._alarms.clear(health)
                 self.asks.end(health.target)
 
     # -- somebody says something -------------------------------------------------------------------
@@ -323,19 +325,17 @@ class Capacities:
         for thing in list(self._alarms.due(self._router.now)):
             if isinstance(thing, Health):
                 self._expire_health(thing)
-            elif self._known.get(thing.consumer) is thing:
+            else:
                 self._expire(thing)
 
     def _expire_health(self, health: Health) -> None:
         heard = health.heard
-        if heard is None or self.targets.get(health.target) is not health:
-            return
-        if heard.until > self._router.now:
+        if heard is not None and heard.until > self._router.now:
             self._alarms.set(health, heard.until)
-            return
-        health.heard = None
-        self._router.counters["stale_capacities"] += len(health.consumers)
-        self._apply_to_all(health)
+        else:
+            health.heard = None
+            self._router.counters["stale_capacities"] += len(health.consumers)
+            self._apply_to_all(health)
 
     def _expire(self, known: _Known) -> None:
         now = self._router.now

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Final
 
 from treq.client import HTTPClient
-from twisted.internet import defer, error
 from twisted.internet.defer import Deferred, DeferredSemaphore, inlineCallbacks
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
@@ -138,12 +137,12 @@ def ask(reactor: Any, target: Target) -> Deferred[object]:
     """
     connection = _Connection(reactor, target.timeout)
     asked = _answer(reactor, connection, target)
-    asked.addTimeout(target.timeout, reactor)
+    asked.addTimeout(target.timeout, reactor, _too_late)
 
     def ended(result: Any) -> Any:
         connection.end()
         if isinstance(result, Failure):
-            raise NoAnswer(_why(result, connection, target))
+            raise NoAnswer(_why(result, connection))
         return result
 
     return asked.addBoth(ended)
@@ -183,11 +182,13 @@ def read(body: bytes, field: tuple[str | int, ...]) -> object:
         raise NoAnswer(f"in its answer: {error}") from None
 
 
-def _why(failure: Failure, connection: _Connection, target: Target) -> str:
+def _too_late(_result: object, timeout: float) -> None:
+    raise NoAnswer(f"it did not answer within {timeout:g} s")
+
+
+def _why(failure: Failure, connection: _Connection) -> str:
     if connection.overflowed:
         return f"more than {MOST_RECEIVED} bytes came"
-    if failure.check(defer.TimeoutError, error.TimeoutError):
-        return f"it did not answer within {target.timeout:g} s"
     reasons = getattr(failure.value, "reasons", None)
     return reasons[0].getErrorMessage() if reasons else failure.getErrorMessage()
 
@@ -260,7 +261,9 @@ class HealthChecks:
 
     def end(self, target: Target) -> None:
         """As `txrouter.core.capacities.Asks` says."""
-        question = self._questions.pop(target)
+        question = self._questions.pop(target, None)
+        if question is None:  # all have come to an end
+            return
         if question.next is not None:
             question.next.cancel()
         if question.asked is not None:
