@@ -22,6 +22,7 @@ from bench import measure
 from tests.net.ledger import objects
 from tests.net.measured import allocated, can_measure
 from txrouter.amqp import engine
+from txrouter.core.addresses import is_reserved
 
 __all__ = ["Router"]
 
@@ -122,7 +123,7 @@ def _state(program: Any) -> dict[str, Any]:
     return {
         "objects": objects(),
         "connections": len(program._connections()),
-        "addresses": len(addresses),
+        "addresses": sum(not is_reserved(name) for name in core.addresses),
         "temporary": len(core.temporary),
         "in_flight": core.in_flight(),
         "held": held,

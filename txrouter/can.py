@@ -37,10 +37,6 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"txrouter can: {error}", file=sys.stderr)
         return 2
-    access = config.rules().of(options.user, options.listener)
-    if access is None:
-        print("yes: there are no access rules, everything is allowed")
-        return 0
-    decision = access.decide(options.action, path)
+    decision = config.rules().decide(options.user, options.listener, options.action, path)
     print(f"{'yes' if decision.allowed else 'no'}: {decision.why}")
     return 0 if decision.allowed else 1

@@ -48,8 +48,9 @@ from txrouter.config_tls import (
     tls_settings,
 )
 from txrouter.core.access import Rule, Rules
-from txrouter.core.addresses import AddressTable, Distribution
+from txrouter.core.addresses import MANAGEMENT, AddressTable, Distribution
 from txrouter.core.capacity_rules import CapacityRule
+from txrouter.core.itself import TO_ITSELF
 from txrouter.core.limits import Limits
 from txrouter.interfaces import IDistributionPolicyFactory
 from txrouter.net.tls import TLSSettings, without_tls
@@ -283,6 +284,7 @@ class Config(Table):
         table = AddressTable(self.router.distribution)
         for address in self.address:
             address._add_to(table)
+        table.reserve(MANAGEMENT, TO_ITSELF)
         return table
 
     def rules(self) -> Rules:

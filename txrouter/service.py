@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txrouter.amqp.management import Management
 from txrouter.config import Config, Listener
 from txrouter.core.router import Router
 from txrouter.net.authentication import Door
@@ -41,6 +42,7 @@ class RouterService(Service):
     """A router that listens where its config says.
 
     `router` is the core: its addresses, consumers and counters may be looked at any time from the reactor's thread.
+    `management` is what answers requests at `$management`; see there how to add one.
     """
 
     def __init__(self, config: Config, reactor: Any) -> None:
@@ -59,6 +61,7 @@ class RouterService(Service):
         self._pacemaker = Pacemaker(self.router, reactor, self._beat)
         self._memory = Watch(self.router, self._pacemaker.later, self._connections)
         self._health = HealthChecks(self.router.capacities, reactor, self._pacemaker.call)
+        self.management = Management(self.router, self._pacemaker.turn, self._pacemaker.later)
         self._listeners = [self._listener(number, each) for number, each in enumerate(config.listener)]
 
     def _listener(self, number: int, settings: Listener) -> ListenerService:
@@ -92,6 +95,7 @@ class RouterService(Service):
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         self._pacemaker.start()
+        self.management.attach()
         self._memory.start()
         for listener in self._listeners:
             listener.startService()
@@ -115,6 +119,7 @@ class RouterService(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         yield gatherResults([listener.stopService() for listener in self._listeners], consumeErrors=True)
         self._health.stop()
+        self.management.detach()
         self.router.stop()
         self._pacemaker.turn.wake()
         yield self._wait_until(lambda: self.router.in_flight() == 0, self.config.router.stop_timeout)

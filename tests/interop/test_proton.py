@@ -117,6 +117,6 @@ async def test_messages_that_are_aborted_do_not_arrive(router: RunningRouter, ru
 @pytest_twisted.ensureDeferred
 async def test_who_asks_for_copies_or_a_filter_gets_messages(router: RunningRouter, run: Run, name: str) -> None:
     program = run(*compiled(name), f"//127.0.0.1:{router.port}", "examples")
-    await wait_until(lambda: router.core.addresses)
+    await wait_until(lambda: router.used)
     await run(*send("cpp", router.port, 1)).ended()
     await program.says('sequence"=1')

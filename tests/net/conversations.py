@@ -407,7 +407,7 @@ _say(
     _attach(RECEIVER, address="#", handle=uint(1), name="in"),
 )
 _say("an address with line breaks", OPENED, _attach(address="x\r\n[error] forged\x1b[2J\0y"))
-_say("a reserved address", OPENED, _attach(address="$management"), detached="amqp:not-found")
+_say("a reserved address", OPENED, _attach(address="$management/x"), detached="amqp:not-found")
 _say(
     "a temporary address that never was",
     OPENED,
@@ -467,20 +467,20 @@ _say(
 _say(
     "refused links come and go",
     OPENED,
-    *[(attach(SENDER, "$management") + frames.detach()) * 100] * 2,
+    *[(attach(SENDER, "$management/x") + frames.detach()) * 100] * 2,
     detached="amqp:not-found",
 )
 _say(
     "refused links that stay",
     OPENED,
-    b"".join(attach(SENDER, "$management", name=f"l{at}", handle=at) for at in range(250)),
+    b"".join(attach(SENDER, "$management/x", name=f"l{at}", handle=at) for at in range(250)),
     detached="amqp:not-found",
 )
 _say(
     "refused links without end",
     OPENED,
     *(
-        b"".join(attach(SENDER, "$management", name=f"l{at}", handle=at) for at in range(first, first + 100))
+        b"".join(attach(SENDER, "$management/x", name=f"l{at}", handle=at) for at in range(first, first + 100))
         for first in range(0, 600, 100)
     ),
     detached="amqp:resource-limit-exceeded",

@@ -12,6 +12,8 @@ from tests.net.clients import Client
 from tests.net.links import Receiver, Sender
 from tests.net.waiting import reactor, wait_until
 from txrouter.config import Config
+from txrouter.core.addresses import MANAGEMENT
+from txrouter.core.links import Address
 from txrouter.core.router import Router
 from txrouter.service import RouterService
 
@@ -58,6 +60,11 @@ class RunningRouter:
             await self.service.stopService()
         assert not self.core.addresses
         assert self.failures == []
+
+    @property
+    def used(self) -> dict[str, Address]:
+        """The addresses that somebody is attached to who is not the router itself."""
+        return {name: each for name, each in self.core.addresses.items() if name != MANAGEMENT}
 
     @property
     def connections(self) -> list[Any]:

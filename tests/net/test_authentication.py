@@ -215,7 +215,7 @@ async def test_amqp_before_the_outcome_goes_no_further_than_who_sends_it(start: 
     guest.say(SASL, init("PLAIN", b"\0alice\0guessed"), AMQP, frames.open_(), frames.begin(), attach)
     await wait_until(lambda: guest.lost)
     assert [each.performative for each in guest.answers][1:] == [OUTCOME]
-    assert not router.core.addresses
+    assert not router.used
 
 
 @ensureDeferred

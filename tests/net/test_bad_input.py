@@ -121,7 +121,7 @@ async def test_a_connection_cut_at_any_byte_leaves_nothing_behind(start: Start, 
         getattr(raw, leave)()
         await wait_until(lambda: raw.lost)
     await wait_until(lambda: len(router.connections) == 2)
-    assert list(router.core.addresses) == ["neighbours"]
+    assert list(router.used) == ["neighbours"]
     await neighbours.unaffected()
 
 
@@ -187,7 +187,7 @@ async def test_a_consumer_that_never_reads_is_cut(start: Start) -> None:
 QUESTIONS = {
     "sessions": begin(1) + end(1),
     "links": attach(SENDER, name="more") + frames.detach(),
-    "links that are refused": attach(SENDER, "$management", name="more") + frames.detach(),
+    "links that are refused": attach(SENDER, "$management/x", name="more") + frames.detach(),
 }
 
 

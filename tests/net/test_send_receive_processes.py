@@ -123,7 +123,7 @@ async def test_who_reads_no_more_ends_a_receiver_in_order(run: Run, router: Runn
 @pytest.mark.parametrize(
     ("line", "status", "err"),
     [
-        (["send", "$management"], 1, "txrouter send: the server refuses $management: "),
+        (["send", "$management/x"], 1, "txrouter send: the server refuses $management/x: "),
         (["send", "x", "--file", "/no/such"], 1, "txrouter send: cannot read /no/such: No such file or directory\n"),
         (["send", "x", "--count", "none"], 2, "usage: "),
     ],

@@ -59,9 +59,9 @@ async def test_a_local_address(router: RunningRouter) -> None:
 @pytest.mark.parametrize(
     ("address", "condition"),
     [
-        ("$management", "amqp:not-found"),
-        ("amqp:/$management", "amqp:not-found"),
-        ("_topo/0/r1/$management", "amqp:not-found"),
+        ("$management/x", "amqp:not-found"),
+        ("amqp:/$management/x", "amqp:not-found"),
+        ("_topo/0/r1/$management/x", "amqp:not-found"),
         ("/", "amqp:invalid-field"),
         ("amqp://localhost:5672", "amqp:invalid-field"),
         ("x" * 3000, "amqp:invalid-field"),
@@ -81,7 +81,7 @@ async def test_an_address_that_cannot_be_had(router: RunningRouter, address: str
 @ensureDeferred
 async def test_a_refused_link_has_a_null_terminus(router: RunningRouter) -> None:
     client = await router.client()
-    producer, consumer = await client.sender("$management"), await client.receiver("$management")
+    producer, consumer = await client.sender("$management/x"), await client.receiver("$management/x")
     await wait_until(lambda: producer.closed and consumer.closed)
     assert producer.link.remote_target.type == proton.Terminus.UNSPECIFIED
     assert consumer.link.remote_source.type == proton.Terminus.UNSPECIFIED
@@ -206,7 +206,7 @@ async def test_each_message_of_an_anonymous_producer_says_where_it_goes(router: 
     assert second.bodies == ["second", "amqp:/second"]
 
 
-@pytest.mark.parametrize("fields", [{}, {"address": "nobody"}, {"address": "//"}, {"address": "$management"}])
+@pytest.mark.parametrize("fields", [{}, {"address": "nobody"}, {"address": "//"}, {"address": "$management/x"}])
 @ensureDeferred
 async def test_an_anonymous_message_to_nobody_is_released(router: RunningRouter, fields: dict[str, str]) -> None:
     producer = await relay(router)

@@ -256,9 +256,9 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
         "an address of 2049 characters; at most 2048 are allowed",
     ),
     "a reserved address": (
-        attach(SENDER, {}, {ADDRESS: "$management"}),
+        attach(SENDER, {}, {ADDRESS: "$management/x"}),
         "amqp:not-found",
-        "$management is reserved",
+        "$management/x is reserved",
     ),
     "to consume from another router's address": (
         attach(RECEIVER, {ADDRESS: "amqp:/_topo/0/r2/temp.AAAAAAAAAAAAAAA"}, {}),

@@ -211,7 +211,7 @@ async def test_a_detach_is_answered(router: RunningRouter, leave: str) -> None:
         getattr(link, leave)()
         await wait_until(lambda: link.closed)
         assert link.error is None
-    assert not router.core.addresses
+    assert not router.used
 
 
 @ensureDeferred
@@ -238,7 +238,7 @@ async def test_when_a_session_ends_its_links_are_gone(router: RunningRouter) -> 
     session.close()
     client.flush()
     assert await sent.over() == LOST
-    assert list(router.core.addresses) == ["x"]
+    assert list(router.used) == ["x"]
     await works(producer, await client.receiver("x", credit=10))
 
 

@@ -201,8 +201,8 @@ async def test_whatever_clients_do_every_message_ends_once(start: Start, seed: i
     storm.check()
     for link in storm.producers:
         link.client.close()
-    await wait_until(lambda: not any(address.producers for address in router.core.addresses.values()))
-    for address in router.core.addresses.values():
+    await wait_until(lambda: not any(address.producers for address in router.used.values()))
+    for address in router.used.values():
         assert (len(address.held), len(address.returned)) == (0, 0)
         assert address.free == sum(consumer.credit for consumer in address.consumers)
     assert router.core.in_flight() == 0

@@ -40,7 +40,7 @@ async def raw_consumer(router: RunningRouter, credit: int = 1) -> RawClient:
     await client.greeted()
     client.say(attach(RECEIVER), flow(credit))
     await client.hears(ATTACH)
-    await wait_until(lambda: any(address.free >= credit for address in router.core.addresses.values()))
+    await wait_until(lambda: any(address.free >= credit for address in router.used.values()))
     return client
 
 
@@ -185,4 +185,4 @@ async def test_both_ends_vanish_together(router: RunningRouter) -> None:
         producer.abort()
         consumer.abort()
         await wait_until(lambda: not router.connections)
-        assert not router.core.addresses
+        assert not router.used

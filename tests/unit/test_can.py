@@ -50,6 +50,12 @@ def config(tmp_path: Path) -> str:
             0,
             "yes: it is a temporary address: who knows it may send to it",
         ),
+        (
+            ["alice", "send", "/$management", "--listener", "1"],
+            0,
+            "yes: from the router's own machine only, as no rule names $management",
+        ),
+        (["nova", "receive", "$management"], 1, "no: nobody may: $management is the router's own"),
     ],
 )
 def test_the_answer_is_printed_with_its_reason_and_is_the_exit_status(
@@ -102,3 +108,17 @@ def test_check_says_that_there_are_rules(
     (tmp_path / "router.toml").write_text(rules)
     assert cli.main(["check", str(tmp_path / "router.toml")]) == 0
     assert capsys.readouterr().out.splitlines()[-1].split(None, 1) == ["access", said]
+
+
+@pytest.mark.parametrize("address", ["$management", "amqp:/_topo/0/r1/$management"])
+def test_without_rules_the_router_itself_is_for_its_machine(capsys: pytest.CaptureFixture[str], address: str) -> None:
+    assert cli.main(["can", "alice", "send", address]) == 0
+    assert capsys.readouterr().out == "yes: from the router's own machine only, as no rule names $management\n"
+
+
+def test_a_rule_may_say_who_manages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "router.toml"
+    path.write_text('[[access]]\nusers = ["ops"]\nsend = ["$management"]\n')
+    assert cli.main(["can", "ops", "send", "$management", "--config", str(path)]) == 0
+    assert cli.main(["can", "nova", "send", "$management", "--config", str(path)]) == 1
+    assert capsys.readouterr().out == "yes: access[0].send[0]: $management\nno: no rule is for this user and listener\n"

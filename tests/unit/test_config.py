@@ -422,3 +422,10 @@ def test_what_is_too_much_to_read_is_said_in_a_line(tmp_path: Path, text: str, s
     with pytest.raises(ConfigError) as raised:
         Config.load(file)
     assert raised.value.problems == (said,)
+
+
+@pytest.mark.parametrize("key", ["pattern", "prefix"])
+def test_the_routers_own_address_cannot_be_given_to_others(key: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        Config.from_dict({"address": [{key: "/$management", "distribution": "pull"}]})
+    assert raised.value.problems == (f"address[0].{key}: '/$management' is the router's own",)

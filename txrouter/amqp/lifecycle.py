@@ -13,8 +13,8 @@ from txrouter import __version__
 from txrouter.amqp import engine, termini
 from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.outgoing import OutgoingLink
-from txrouter.core.access import UNAUTHORIZED, Action
-from txrouter.core.addresses import TEMPORARY_LENGTH, is_temporary, normalise
+from txrouter.core.access import UNAUTHORIZED, Action, refusal_without_rules
+from txrouter.core.addresses import TEMPORARY_LENGTH, is_reserved, is_temporary, normalise
 from txrouter.core.credit import share
 from txrouter.core.limits import LIMIT_EXCEEDED
 from txrouter.core.policies import Unavailable
@@ -330,8 +330,8 @@ class Lifecycle:
         if not name:
             raise Refusal("amqp:invalid-field", f"{path[:80]!r} names no address")
         self._check_access("receive" if sends else "send", path)
-        if name == "$management" or name.startswith("$management/"):
-            raise Refusal("amqp:not-found", f"{name[:80]} is reserved")
+        if is_reserved(name):
+            self._check_reserved(name, sends)
         if name != path and is_temporary(name) and name not in router.temporary:
             raise Refusal("amqp:not-found", _gone(name))
         if sends and name.startswith("_topo/"):
@@ -339,6 +339,17 @@ class Lifecycle:
                 "amqp:not-found", f"{name[:80]} is an address of another router: consumers attach to it there"
             )
         return name, False
+
+    def _check_reserved(self, name: str, sends: bool) -> None:
+        """:raise Refusal: the router is not to be had at that address, or not by this client."""
+        connection = self._connection
+        if sends or name not in connection.router.addresses:
+            raise Refusal("amqp:not-found", f"{name[:80]} is reserved")
+        if connection.permit is None:
+            refusal = refusal_without_rules(connection.router, connection.name, connection.user)
+            if refusal is not None:
+                connection.router.counters["unauthorized_links"] += 1
+                raise Refusal(UNAUTHORIZED, refusal)
 
     def _check_access(self, action: Action, path: str = "") -> None:
         """:raise Refusal: the user may not do this."""

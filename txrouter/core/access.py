@@ -5,6 +5,9 @@ is refused. Without any rule everything is allowed, and nothing here is asked.
 
 Whoever knows a temporary address may send to it, whatever the rules say: its name cannot be guessed, so they have it
 from the client it was made for, who wants an answer.
+
+`$management` is the router's own. No wildcard stands for it: who may send there is said by its name, or else it is
+those on the router's own machine, with rules or without.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from txrouter.core.addresses import Patterns, is_temporary, normalise, pattern_tokens
+from txrouter.core.addresses import MANAGEMENT, Patterns, is_reserved, is_temporary, normalise, pattern_tokens
 from txrouter.core.users import SHOWN, Group, shown, who
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ __all__ = [
     "Rule",
     "Rules",
     "check_pattern",
+    "refusal_without_rules",
 ]
 
 UNAUTHORIZED: Final = "amqp:unauthorized-access"
@@ -95,9 +99,23 @@ class Decision:
     allowed: bool
     why: str
     """The rule by its place in the config; or a sentence, where none decided."""
+    only_here: bool = False
+    """Whether it is allowed only to those on the router's own machine."""
 
 
+_EVERYTHING = Decision(True, "there are no access rules, everything is allowed")
 _TEMPORARY = Decision(True, "it is a temporary address: who knows it may send to it")
+_ONLY_HERE = Decision(True, f"from the router's own machine only, as no rule names {MANAGEMENT}", True)
+_NOBODY = Decision(False, f"nobody may: {MANAGEMENT} is the router's own")
+
+
+def _is_management(pattern: str) -> bool:
+    return normalise(pattern) == MANAGEMENT
+
+
+def _without_router(path: str) -> str:
+    on_a_router = _ON_A_ROUTER.match(path)
+    return path[on_a_router.end() :] if on_a_router else path
 
 
 class Access:
@@ -107,6 +125,8 @@ class Access:
         own_token = user.translate(_ENCODED)
         self._patterns: dict[str, Patterns[Decision]] = {"send": Patterns(), "receive": Patterns()}
         self._flags: dict[str, Decision] = {}
+        named = any(_is_management(pattern) for rule in rules for pattern in rule.send)
+        self._manages: Decision | None = None if named else _ONLY_HERE
         self._refused = Decision(False, "no rule allows it")
         mine = [(number, rule) for number, rule in enumerate(rules) if rule.has(user, listener)]
         if not mine:
@@ -115,7 +135,10 @@ class Access:
             for key, patterns in (("send", rule.send), ("receive", rule.receive)):
                 for place, pattern in enumerate(patterns):
                     parts = [own_token if part == _USER else part for part in pattern_tokens(pattern)]
-                    self._patterns[key].add(parts, Decision(True, f"access[{number}].{key}[{place}]: {pattern}"))
+                    allowed = Decision(True, f"access[{number}].{key}[{place}]: {pattern}")
+                    self._patterns[key].add(parts, allowed)
+                    if key == "send" and _is_management(pattern):
+                        self._manages = self._manages or allowed
             for flag in FLAGS:
                 if getattr(rule, flag):
                     self._flags.setdefault(flag, Decision(True, f"access[{number}].{flag}"))
@@ -128,8 +151,9 @@ class Access:
         patterns = self._patterns.get(action)
         if patterns is None:
             return self._flags.get(action, self._refused)
-        on_a_router = _ON_A_ROUTER.match(path)
-        name = path[on_a_router.end() :] if on_a_router else path
+        name = _without_router(path)
+        if is_reserved(name):
+            return (self._manages or self._refused) if action == "send" and name == MANAGEMENT else _NOBODY
         if action == "send" and is_temporary(name):
             return _TEMPORARY
         return patterns.find(name) or self._refused
@@ -155,6 +179,28 @@ class Rules:
         """What this user may do who comes by this listener; None if there are no rules, and that is everything."""
         return self._known(user, listener) if self._rules else None
 
+    def decide(self, user: str, listener: int, action: Action, path: str = "") -> Decision:
+        """Whether this user, who comes by this listener, may do something; see `Access.decide`."""
+        if self._rules or is_reserved(_without_router(path)):
+            return self._known(user, listener).decide(action, path)
+        return _EVERYTHING
+
+
+def refusal_without_rules(router: Router, connection: str, user: User) -> str | None:
+    """Why a client may not send to `$management` where there are no rules, in words for it; None if it may."""
+    if user.is_here:
+        return None
+    return _refused(router, connection, user, "send", MANAGEMENT, _ONLY_HERE.why)
+
+
+def _refused(router: Router, connection: str, user: User, action: Action, path: str, why: str) -> str:
+    """Report that something is refused. Returns it in words for the client."""
+    fields = who(connection, user) | {"action": action}
+    if path:
+        fields["address"] = path[:SHOWN]
+    router.report("access refused", fields | {"error": why})
+    return f"{shown(user.name)} may not {' '.join((_WORDS[action], path[:SHOWN])).rstrip()}"
+
 
 class Permit:
     """What the client of one connection may do. What is refused is reported."""
@@ -171,17 +217,10 @@ class Permit:
         if action == "send" and path in self._may_send_to:
             return None
         decision = self._access.decide(action, path)
-        if not decision.allowed:
-            self._report(action, path, decision)
-            return f"{shown(self._user.name)} may not {' '.join((_WORDS[action], path[:SHOWN])).rstrip()}"
+        if not decision.allowed or (decision.only_here and not self._user.is_here):
+            return _refused(self._router, self._connection, self._user, action, path, decision.why)
         if action == "send":
             if len(self._may_send_to) >= _REMEMBERED:
                 self._may_send_to.clear()
             self._may_send_to.add(path)
         return None
-
-    def _report(self, action: Action, path: str, decision: Decision) -> None:
-        fields = who(self._connection, self._user) | {"action": action}
-        if path:
-            fields["address"] = path[:SHOWN]
-        self._router.report("access refused", fields | {"error": decision.why})

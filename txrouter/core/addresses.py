@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 __all__ = [
+    "MANAGEMENT",
     "MAX_LENGTH",
     "TEMPORARY_LENGTH",
     "AddressTable",
     "Distribution",
     "Patterns",
+    "is_reserved",
     "is_temporary",
     "normalise",
     "pattern_tokens",
@@ -30,6 +32,8 @@ MAX_PATTERN = 100
 """The most tokens a pattern may have; addresses are matched by recursion over them."""
 TEMPORARY_LENGTH = 15
 """The random characters of a temporary address."""
+MANAGEMENT = "$management"
+"""The address of the router itself: it takes requests there."""
 
 _SPLIT = re.compile(r"[/.]")
 _WILD = ("*", "#")
@@ -85,6 +89,11 @@ def _check_length(written: str, parts: Sequence[str]) -> None:
 def is_temporary(name: str) -> bool:
     """Whether a normalised name is of the form of those that the router makes for one link each."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a normalised name is the router's own, or below it."""
+    return name == MANAGEMENT or name.startswith(f"{MANAGEMENT}/")
 
 
 @dataclass(slots=True)
@@ -182,7 +191,13 @@ class AddressTable:
         _check_length(prefix, parts)
         self._add(prefix, parts, distribution)
 
+    def reserve(self, name: str, distribution: Distribution) -> None:
+        """Give an address that is the router's own this distribution, whatever is said of others."""
+        self._patterns.add(tokens(name), distribution)
+
     def _add(self, written: str, parts: list[str], distribution: Distribution) -> None:
+        if parts[0] == MANAGEMENT:
+            raise ValueError(f"{written!r} is the router's own")
         if not self._patterns.add(parts, distribution):
             raise ValueError(f"{written!r} is there twice")
 

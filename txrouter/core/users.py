@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 __all__ = ["EVERYBODY", "NOBODY", "SHOWN", "Group", "Headcount", "User", "shown", "who"]
@@ -23,6 +24,16 @@ class User:
     """The SASL mechanism by which it proved it; empty if it came without SASL."""
     host: str = ""
     """Where it comes from: the address of its host; empty if it is on this one, at a UNIX socket."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is on the router's own machine: it comes by the loopback interface or a UNIX socket."""
+        try:
+            address = ip_address(self.host.partition("%")[0]) if self.host else None
+        except ValueError:
+            return False
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return address is None or (mapped or address).is_loopback
 
 
 NOBODY = User("anonymous")

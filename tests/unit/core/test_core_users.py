@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from txrouter.core.users import Headcount
+from txrouter.core.users import Headcount, User
 
 
 def test_each_may_have_so_many() -> None:
@@ -35,3 +35,23 @@ def test_nobody_who_has_left_is_remembered(most: int) -> None:
 def test_without_a_limit_there_is_room_for_all() -> None:
     headcount = Headcount()
     assert all(headcount.enter("a", 0) for _ in range(1000))
+
+
+@pytest.mark.parametrize(
+    ("host", "is_here"),
+    [
+        ("", True),
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::1%lo", True),
+        ("192.0.2.1", False),
+        ("::ffff:192.0.2.1", False),
+        ("2001:db8::1", False),
+        ("128.0.0.1", False),
+        ("localhost", False),
+    ],
+)
+def test_who_is_on_the_same_machine(host: str, is_here: bool) -> None:
+    assert User("alice", host=host).is_here is is_here
