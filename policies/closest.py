@@ -9,6 +9,7 @@ trying one after the other takes next to nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zope.interface import implementer
@@ -20,6 +21,7 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IExplains,
     ISendWatcher,
 )
 from txrouter.policies.round_robin import RoundRobin
@@ -27,9 +29,11 @@ from txrouter.policies.round_robin import RoundRobin
 __all__ = ["Closest", "Options", "factory"]
 
 
-@implementer(IDistributionPolicy, ICreditWatcher, IDescribed, ISendWatcher)
+@implementer(IDistributionPolicy, ICreditWatcher, IDescribed, IExplains, ISendWatcher)
 class Closest:
     """See the module."""
+
+    by = "the least cost; among equals, whose turn it is"
 
     def __init__(self) -> None:
         self._circles: dict[int, RoundRobin] = {}
@@ -69,6 +73,12 @@ class Closest:
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         """It is in turn again, if it has credit."""
         self._circles[consumer.place].credit_changed(consumer, delta)
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
+        """Those with credit, the nearest first, each with its cost."""
+        for cost, circle in self._circles.items():
+            for consumer, _turn in circle.candidates(delivery):
+                yield consumer, cost
 
     def describe(self) -> dict[str, object]:
         """The consumers with credit by what they cost, the next in turn first."""

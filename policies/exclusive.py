@@ -13,6 +13,7 @@ cannot have seen goes to the next one. Who needs more certainty than that has to
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -25,15 +26,18 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IExplains,
 )
 from txrouter.policies.priority import priority_of
 
 __all__ = ["Exclusive", "Options", "factory"]
 
 
-@implementer(IDistributionPolicy, IDescribed)
+@implementer(IDistributionPolicy, IDescribed, IExplains)
 class Exclusive:
     """See the module."""
+
+    by = "the active one; the others stand by"
 
     def __init__(self) -> None:
         self._consumers: set[IConsumer] = set()
@@ -70,6 +74,14 @@ class Exclusive:
         """The active one, if it has credit."""
         active = self._active
         return active if active is not None and active.credit > 0 else None
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, str]]:
+        """The active one, and those that stand by, the next one first."""
+        if self._active is not None:
+            yield self._active, "active"
+        for priority, _number, consumer in sorted(self._standby):
+            if consumer in self._consumers:
+                yield consumer, f"stands by, priority {-priority}"
 
     def describe(self) -> dict[str, object]:
         """Who is active, and who stands by, the next one first."""

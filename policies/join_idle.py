@@ -12,6 +12,7 @@ same as `pull`; at high load `pull` is somewhat better, as it knows the least lo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -26,15 +27,18 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IExplains,
 )
-from txrouter.policies.ready import Ready
+from txrouter.policies.ready import Ready, Rehearsal
 
 __all__ = ["JoinIdle", "Options", "factory"]
 
 
-@implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher, IDescribed)
+@implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher, IDescribed, IExplains)
 class JoinIdle:
     """See the module."""
+
+    by = "who has been idle longest; where nobody is, the one with less in flight of two that are drawn"
 
     def __init__(self, random: Random) -> None:
         self._ready = Ready(random)
@@ -81,6 +85,19 @@ class JoinIdle:
             self._idle.pop(consumer, None)
         elif not consumer.in_flight:
             self._idle.setdefault(consumer)
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
+        """The idle ones; or those that are about to be drawn. Each with what it has in flight."""
+        idle = next((each for each in self._idle if each.credit > 0), None)
+        if idle is not None:
+            return ((each, each.in_flight) for each in self._idle if each.credit > 0)
+        ready = self._ready
+        self._ready = rehearsal = Rehearsal(ready)
+        try:
+            chosen = self.select(delivery)
+        finally:
+            self._ready = ready
+        return ((each, each.in_flight) for each in rehearsal.candidates(chosen))
 
     def describe(self) -> dict[str, object]:
         """The idle ones, the next first; and how many others have credit."""

@@ -17,7 +17,7 @@ consumer that refuses everything quickly must not draw everything to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import exp
 from random import Random
@@ -32,10 +32,11 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IExplains,
     ISettlementWatcher,
     ITimed,
 )
-from txrouter.policies.ready import Ready
+from txrouter.policies.ready import Ready, Rehearsal
 
 __all__ = ["Options", "PeakEWMA", "factory"]
 
@@ -63,10 +64,11 @@ class _Known:
         self.at = 0.0
 
 
-@implementer(IDistributionPolicy, ICreditWatcher, IDescribed, ISettlementWatcher, ITimed)
+@implementer(IDistributionPolicy, ICreditWatcher, IDescribed, IExplains, ISettlementWatcher, ITimed)
 class PeakEWMA:
     """See the module."""
 
+    by = "of two that are drawn, the one that can be expected to settle sooner, in seconds"
     clock: Callable[[], float]
 
     def __init__(self, options: Options, random: Random) -> None:
@@ -121,6 +123,16 @@ class PeakEWMA:
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         """It can be drawn if it has credit."""
         self._ready.changed(consumer)
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
+        """Those that are about to be drawn, with the seconds until they have settled what they have and one more."""
+        ready, now = self._ready, self.clock()
+        self._ready = rehearsal = Rehearsal(ready)
+        try:
+            chosen = self.select(delivery)
+        finally:
+            self._ready = ready
+        return ((each, self._expected(each, now)) for each in rehearsal.candidates(chosen))
 
     def describe(self) -> dict[str, object]:
         """Of each consumer with credit: the average in seconds, None if it is not known, and what it has in flight."""

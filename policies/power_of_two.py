@@ -16,7 +16,7 @@ Where one router feeds all consumers, `pull` is better: it looks at all of them 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -32,8 +32,9 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IExplains,
 )
-from txrouter.policies.ready import Ready
+from txrouter.policies.ready import Ready, Rehearsal
 
 __all__ = ["Options", "PowerOfTwo", "factory"]
 
@@ -49,9 +50,11 @@ class Options:
     """Whether a consumer's capacity counts; or all are taken to be equal."""
 
 
-@implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDescribed)
+@implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDescribed, IExplains)
 class PowerOfTwo:
     """See the module."""
+
+    by = "of two that are drawn, the one with less in flight for its capacity"
 
     def __init__(self, options: Options, random: Random) -> None:
         self._ready = Ready(random)
@@ -117,6 +120,17 @@ class PowerOfTwo:
             self._count(consumer.place, -1)
             consumer.place = consumer.capacity
             self._count(consumer.place, 1)
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
+        """Those that are about to be drawn, with what they would have in flight for their capacity."""
+        ready, chance = self._ready, self._chance
+        self._ready = rehearsal = Rehearsal(ready)
+        self._chance = rehearsal.chance
+        try:
+            chosen = self.select(delivery)
+        finally:
+            self._ready, self._chance = ready, chance
+        return ((each, (each.in_flight + 1) / each.place) for each in rehearsal.candidates(chosen))
 
     def describe(self) -> dict[str, object]:
         """What the consumers with credit have in flight, and their capacities."""

@@ -11,6 +11,7 @@ tiers as there are priorities, and a message costs one question of each that is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zope.interface import implementer
@@ -23,6 +24,7 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IExplains,
 )
 from txrouter.policies.pull import Pull
 
@@ -52,9 +54,11 @@ class _Tier(Pull):
         self.size = 0
 
 
-@implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher, IDescribed)
+@implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher, IDescribed, IExplains)
 class Priority:
     """See the module."""
+
+    by = "the highest priority; among equals, the fewest in flight"
 
     def __init__(self) -> None:
         self._tiers: dict[int, _Tier] = {}
@@ -102,6 +106,12 @@ class Priority:
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         """It can be chosen, or not."""
         self._tier_of[consumer][1].credit_changed(consumer, delta)
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, str]]:
+        """Those with credit, from tier to tier, as `pull` has them."""
+        for priority, tier in self._tiers.items():
+            for consumer, in_flight in tier.candidates(delivery):
+                yield consumer, f"priority {priority}, {in_flight:g} in flight"
 
     def describe(self) -> dict[str, object]:
         """What `pull` says of each tier; and how many consumers gave what is no priority."""

@@ -16,6 +16,7 @@ only when something else happens: its settlements come many at a time.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any
@@ -30,6 +31,7 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IExplains,
 )
 
 __all__ = ["Options", "Pull", "balanced", "factory", "least_in_flight"]
@@ -55,11 +57,13 @@ class _Queue(_Place):
         self.listed = False
 
 
-@implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher, IDescribed)
+@implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher, IDescribed, IExplains)
 class Pull:
     """See the module."""
 
     __slots__ = ("_consumers", "_levels", "_only", "_queues", "_unmoved")
+
+    by = "the fewest in flight; among equals, who has waited longest"
 
     def __init__(self) -> None:
         self._consumers: dict[IConsumer, None] = {}
@@ -168,6 +172,22 @@ class Pull:
         place = consumer.place
         if (consumer.credit > 0) is (place.after is place):
             self._move(consumer)
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
+        """Those with credit, from queue to queue, each with what it has in flight."""
+        if self._only is not None:
+            if self._only.credit > 0:
+                yield self._only, self._only.in_flight
+            return
+        if self._unmoved is not None:
+            self._catch_up()
+        for level in sorted(self._levels):
+            queue = self._queues[level]
+            place = queue.after
+            while place is not queue:
+                assert place.consumer is not None
+                yield place.consumer, level
+                place = place.after
 
     def describe(self) -> dict[str, object]:
         """How many consumers have credit, by what they have in flight, and who is next."""

@@ -9,15 +9,16 @@ from random import Random
 
 from txrouter.interfaces import IConsumer
 
-__all__ = ["Ready"]
+__all__ = ["Ready", "Rehearsal"]
 
 
 class Ready:
     """The consumers with credit; and those that have used theirs up, until they are drawn."""
 
-    __slots__ = ("_chance", "_members", "_places")
+    __slots__ = ("_chance", "_members", "_places", "_random")
 
     def __init__(self, random: Random) -> None:
+        self._random = random
         self._chance = random.random
         self._members: list[IConsumer] = []
         self._places: dict[IConsumer, int] = {}
@@ -65,3 +66,38 @@ class Ready:
     def all(self) -> list[IConsumer]:
         """Them, in no order that means anything."""
         return [consumer for consumer in self._members if consumer.credit > 0]
+
+
+class Rehearsal(Ready):
+    """What would be drawn: a copy that draws the same, and does not use up the other's chance.
+
+    A policy that says whom it is about to choose among selects with it once, in place of its own.
+    """
+
+    __slots__ = ("chance", "drawn")
+
+    def __init__(self, ready: Ready) -> None:
+        random = Random()
+        random.setstate(ready._random.getstate())
+        super().__init__(random)
+        self._members, self._places = ready._members.copy(), ready._places.copy()
+        self.chance = random.random
+        self.drawn: dict[IConsumer, None] = {}
+        """Who was, in order."""
+
+    def one(self) -> IConsumer | None:
+        """As `Ready` has it."""
+        return self._note(super().one())
+
+    def another(self, first: IConsumer) -> IConsumer | None:
+        """As `Ready` has it."""
+        return self._note(super().another(first))
+
+    def _note(self, consumer: IConsumer | None) -> IConsumer | None:
+        if consumer is not None:
+            self.drawn[consumer] = None
+        return consumer
+
+    def candidates(self, chosen: IConsumer | None) -> list[IConsumer]:
+        """The one that was chosen in the end, and before the others that were drawn."""
+        return [] if chosen is None else [chosen, *(each for each in self.drawn if each is not chosen)]

@@ -12,6 +12,7 @@ cost the one that has some nothing.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,15 +25,18 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IExplains,
     ISendWatcher,
 )
 
 __all__ = ["Options", "RoundRobin", "factory"]
 
 
-@implementer(IDistributionPolicy, ICreditWatcher, IDescribed, ISendWatcher)
+@implementer(IDistributionPolicy, ICreditWatcher, IDescribed, IExplains, ISendWatcher)
 class RoundRobin:
     """See the module."""
+
+    by = "whose turn it is, of those with credit"
 
     def __init__(self) -> None:
         self._turns: OrderedDict[IConsumer, None] = OrderedDict()
@@ -63,6 +67,10 @@ class RoundRobin:
         """It joins at the back, unless it is in turn already."""
         if consumer.credit > 0:
             self._turns.setdefault(consumer)
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
+        """Those with credit, as their turns come: 1 is the next."""
+        return ((each, turn) for turn, each in enumerate((each for each in self._turns if each.credit > 0), 1))
 
     def describe(self) -> dict[str, object]:
         """The consumers with credit, the next in turn first."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from heapq import heapify, heappop, heappush, heapreplace
@@ -32,6 +33,7 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IExplains,
     ISendWatcher,
 )
 
@@ -94,9 +96,11 @@ class _Group:
         return None
 
 
-@implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDescribed, ISendWatcher)
+@implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDescribed, IExplains, ISendWatcher)
 class Weighted:
     """See the module."""
+
+    by = "whose turn comes first on the time line, where turns are 1 / capacity apart"
 
     def __init__(self, options: Options) -> None:
         self._source, _, self._property = options.capacity.partition(":")
@@ -167,6 +171,17 @@ class Weighted:
         if self._property == "capacity":
             self._reweigh(consumer, consumer.capacity)
             self._join(consumer)
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
+        """The next of each group, the one that is due first; each with how long that is from the last turn."""
+        if self._only is not None:
+            if self._only.credit > 0:
+                yield self._only, 0.0
+            return
+        for group in sorted(self._groups.values(), key=lambda group: (group.due, group.number)):
+            consumer = next((each for each in group.members if each.credit > 0), None)
+            if consumer is not None:
+                yield consumer, (group.due - self._now) / TICKS
 
     def describe(self) -> dict[str, object]:
         """The capacity of each consumer, and how many gave one that was ignored, as it is no number above 0."""

@@ -9,7 +9,7 @@ router, in tests and in a simulation.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 from zope.interface import Attribute, Interface
 
@@ -23,6 +23,7 @@ __all__ = [
     "IDistribution",
     "IDistributionPolicy",
     "IDistributionPolicyFactory",
+    "IExplains",
     "IMulticast",
     "IProducer",
     "IRanking",
@@ -227,6 +228,20 @@ class IDescribed(Interface):
 
     def describe() -> dict[str, object]:
         """Its state in plain JSON-able values. Not called on the path of a message."""
+
+
+class IExplains(Interface):
+    """Optional facet of a policy: can say whom it is about to choose among, for people."""
+
+    by = Attribute("str: what it goes by, in a few words: `the fewest in flight; then who waited longest`.")
+
+    def candidates(delivery: IDelivery) -> Iterable[tuple[IConsumer, float | str]]:
+        """Who could be selected for `delivery` at this moment, the one that is first; each with what speaks for or
+        against it, a number or a few words. Only the first few are taken, so it is best made as it goes.
+
+        Asked for a few messages only, just before `select`, and while somebody wants to know. It changes nothing, and
+        uses up no chance: `select` answers as if it had not been asked.
+        """
 
 
 class IDistributionPolicyFactory(Interface):

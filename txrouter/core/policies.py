@@ -68,6 +68,7 @@ class Policies:
         multicast = Multicast(router, policy) if IMulticast.providedBy(policy) else None
         address.use(distribution, multicast or policy, multicast)
         router.replies.follow(address)
+        router.observations.follow(address)
 
     def _clock(self) -> float:
         return self._router.now

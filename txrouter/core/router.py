@@ -31,6 +31,7 @@ from txrouter.core.feeding import Feeding
 from txrouter.core.holding import Holding
 from txrouter.core.limits import Limits
 from txrouter.core.links import Address, Consumer, Producer
+from txrouter.core.observing import Observations
 from txrouter.core.outcomes import LOST, RELEASED, SETTLED, Outcome, rejected
 from txrouter.core.policies import Policies, PolicyError, Unavailable
 from txrouter.core.replies import Replies
@@ -92,6 +93,7 @@ class Router:
         self.replies = Replies(self)
         self.rota = Rota(self)
         self.capacities = Capacities(self, capacity)
+        self.observations = Observations(self)
         self._here = f"_topo/0/{id}/"
         self._ending: list[Consumer] = []
 
