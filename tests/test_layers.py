@@ -40,6 +40,11 @@ LAYERS = [
     Layer({"core"}, {"interfaces"}, {"zope"}),
     Layer({"amqp"}, {"interfaces", "core"}, {"zope", "cproton_ffi", "cffi", "_cffi_backend", "scramp", "asn1crypto"}),
     Layer({"net"}, {"interfaces", "core", "amqp"}),
+    Layer(
+        {"management"},
+        {"interfaces", "core", "amqp"},
+        {"zope", "cproton_ffi", "cffi", "_cffi_backend", "scramp", "asn1crypto"},
+    ),
     Layer({"client"}, set()),
     Layer(
         {

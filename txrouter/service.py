@@ -18,6 +18,8 @@ from twisted.python.failure import Failure
 from txrouter.amqp.management import Management
 from txrouter.config import Config, Listener
 from txrouter.core.router import Router
+from txrouter.management.explain import Explain
+from txrouter.management.record import Record
 from txrouter.net.authentication import Door
 from txrouter.net.checkers import PasswordChecker, Threads
 from txrouter.net.health import HealthChecks
@@ -61,8 +63,14 @@ class RouterService(Service):
         self._pacemaker = Pacemaker(self.router, reactor, self._beat)
         self._memory = Watch(self.router, self._pacemaker.later, self._connections)
         self._health = HealthChecks(self.router.capacities, reactor, self._pacemaker.call)
-        self.management = Management(self.router, self._pacemaker.turn, self._pacemaker.later)
+        self.management = self._management()
         self._listeners = [self._listener(number, each) for number, each in enumerate(config.listener)]
+
+    def _management(self) -> Management:
+        later = self._pacemaker.later
+        management = Management(self.router, self._pacemaker.turn, later)
+        management.operations |= {"explain": Explain(self.router, later), "record": Record(self.router, later)}
+        return management
 
     def _listener(self, number: int, settings: Listener) -> ListenerService:
         turn = self._pacemaker.turn

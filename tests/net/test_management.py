@@ -100,7 +100,7 @@ async def test_what_cannot_be_done_is_said(asked: RunningRouter) -> None:
     asker = await Asker.at(asked)
     answers = [await asker.ask(each) for each in ("unknown", "say", "refuse", "fail")]
     assert [(each.status, each.description) for each in answers] == [
-        (501, "there is no operation 'unknown'; there is fail, refuse, say"),
+        (501, "there is no operation 'unknown'; there is explain, fail, record, refuse, say"),
         (400, "say is missing"),
         (404, "there is none"),
         (500, "the router failed to answer"),

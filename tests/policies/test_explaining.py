@@ -87,7 +87,8 @@ def test_the_first_is_the_one_that_is_chosen(name: str) -> None:
 @pytest.mark.parametrize("name", EXPLAIN)
 def test_it_says_what_it_goes_by(name: str) -> None:
     factory = Registry().factory(name)
-    policy = FakeRouter(factory.build(factory.options(), Random(1))).policy
+    built: Any = factory.build(factory.options(), Random(1))
+    policy = FakeRouter(built).policy
     assert IExplains.providedBy(policy)
     assert isinstance(policy.by, str)
     assert list(policy.candidates(FakeDelivery())) == []

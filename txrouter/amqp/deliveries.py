@@ -120,6 +120,15 @@ class IncomingDelivery(Delivery):
         producer.connection.mark()  # the session's window may have to be opened again
         return data
 
+    def length(self) -> int | None:
+        """As Delivery says."""
+        read = len(self.prefix or b"")
+        if self.whole:
+            return read
+        if not self._is_current() or delivery_partial(self.pn):
+            return None
+        return read + int(delivery_pending(self.pn))
+
     def read_all(self, limit: int) -> bool:
         """Have the whole message in memory, if all of it has arrived and it is no longer than `limit` bytes."""
         if self.whole:

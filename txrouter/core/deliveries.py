@@ -79,6 +79,10 @@ class Delivery:
         """
         raise NotImplementedError
 
+    def length(self) -> int | None:
+        """How many bytes it has, before it is sent; None where that is not known, as it is still arriving."""
+        return None
+
     def finish(self, outcome: Outcome) -> None:
         """Put the outcome on the producer's side and settle both sides, as far as they are there. It is over."""
         raise NotImplementedError
