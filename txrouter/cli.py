@@ -53,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_policies(commands.add_parser("policies", help="list the distribution policies"))
     _add_send(commands.add_parser("send", help="send messages, and say what became of them"))
     _add_receive(commands.add_parser("receive", help="receive messages"))
+    _add_explain(
+        commands.add_parser("explain", help="ask a running router who gets what is sent to an address, and why")
+    )
+    _add_record(commands.add_parser("record", help="record what comes to an address of a running router"))
     _add_simulate(commands.add_parser("simulate", help="try distribution policies without a router"))
     commands.add_parser("demo", help="show what a router does, with real traffic", add_help=False)
     return parser
@@ -158,6 +162,35 @@ def _add_receive(receive: argparse.ArgumentParser) -> None:
 
     arguments.add_receive(receive)
     receive.set_defaults(command=run)
+
+
+# ---- explain and record --------------------------------------------------------------------------------------------
+
+
+def _add_explain(explain: argparse.ArgumentParser) -> None:
+    from txrouter.client import questions
+
+    def run(given: argparse.Namespace) -> int:
+        options = questions.explain_options(explain, given)
+        from txrouter.client import program
+
+        return program.explain(options)
+
+    questions.add_explain(explain)
+    explain.set_defaults(command=run)
+
+
+def _add_record(record: argparse.ArgumentParser) -> None:
+    from txrouter.client import questions
+
+    def run(given: argparse.Namespace) -> int:
+        options = questions.record_options(record, given)
+        from txrouter.client import program
+
+        return program.record(options)
+
+    questions.add_record(record)
+    record.set_defaults(command=run)
 
 
 # ---- check ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,18 @@ from typing import Any
 from txrouter.client.options import Fields, ReceiveOptions, SendOptions
 from txrouter.client.server import DEFAULT_SERVER, Server, parse_server, split_address
 
-__all__ = ["add_receive", "add_send", "receive_options", "send_options"]
+__all__ = [
+    "add_receive",
+    "add_send",
+    "add_server",
+    "at_least",
+    "connect_options",
+    "positive",
+    "receive_options",
+    "seconds",
+    "send_options",
+    "target",
+]
 
 SEND_EXAMPLES = """\
 examples:
@@ -54,18 +65,18 @@ def add_send(parser: argparse.ArgumentParser) -> None:
     parser.description = "Send messages to an address, and say what became of them."
     parser.epilog = SEND_EXAMPLES
     parser.add_argument("address", metavar="ADDRESS", help="where to send, as in jobs, or amqp://host:port/jobs")
-    _add_server(parser, "--to")
+    add_server(parser, "--to")
     what = parser.add_argument_group("what is sent")
-    what.add_argument("-n", "--count", type=_at_least(1), metavar="N", help="how many messages (1; every line)")
+    what.add_argument("-n", "--count", type=at_least(1), metavar="N", help="how many messages (1; every line)")
     body = what.add_mutually_exclusive_group()
-    body.add_argument("--size", type=_at_least(0), metavar="BYTES", help="a body of so many bytes")
+    body.add_argument("--size", type=at_least(0), metavar="BYTES", help="a body of so many bytes")
     body.add_argument("--body", metavar="TEXT", help="this body (otherwise `message 1`, `message 2`, …)")
     body.add_argument("--file", metavar="FILE", help="this file as the body; - for standard input")
     what.add_argument("--lines", action="store_true", help="each line of FILE, or of standard input, is a message")
     fields = parser.add_argument_group("fields of the messages")
     fields.add_argument("--durable", action="store_true", help="mark as durable")
-    fields.add_argument("--priority", type=_at_least(0, 255), metavar="N", help="0 to 255 (4)")
-    fields.add_argument("--ttl", type=_seconds, metavar="SECONDS", help="time to live")
+    fields.add_argument("--priority", type=at_least(0, 255), metavar="N", help="0 to 255 (4)")
+    fields.add_argument("--ttl", type=seconds, metavar="SECONDS", help="time to live")
     for name, metavar, text in _PROPERTIES:
         fields.add_argument(f"--{name}", metavar=metavar, help=text)
     fields.add_argument(
@@ -79,7 +90,7 @@ def add_send(parser: argparse.ArgumentParser) -> None:
         help="an application property; NAME:=VALUE for a number, true or false (repeatable)",
     )
     how = parser.add_argument_group("how it is sent")
-    how.add_argument("--rate", type=_positive, metavar="N", help="so many messages a second (as fast as can be)")
+    how.add_argument("--rate", type=positive, metavar="N", help="so many messages a second (as fast as can be)")
     how.add_argument("--settled", action="store_true", help="pre-settled: nobody says what becomes of the messages")
     how.add_argument("--anonymous", action="store_true", help="on a link without an address: each message says it")
     how.add_argument("--request", action="store_true", help="ask for replies, and print them")
@@ -106,12 +117,12 @@ def add_receive(parser: argparse.ArgumentParser) -> None:
         "address", metavar="ADDRESS", nargs="?", help="from where, as in jobs, or amqp://host:port/jobs"
     )
     parser.add_argument("--dynamic", action="store_true", help="ask for a temporary address, and say what it is")
-    _add_server(parser, "--from")
+    add_server(parser, "--from")
     much = parser.add_argument_group("how much is received")
-    much.add_argument("-n", "--count", type=_at_least(1), metavar="N", help="stop after N messages (on Ctrl-C)")
-    much.add_argument("--credit", type=_at_least(1), default=10, metavar="N", help="let N come at a time (10)")
+    much.add_argument("-n", "--count", type=at_least(1), metavar="N", help="stop after N messages (on Ctrl-C)")
+    much.add_argument("--credit", type=at_least(1), default=10, metavar="N", help="let N come at a time (10)")
     much.add_argument("--drain", action="store_true", help="take what there is now, and stop")
-    much.add_argument("--delay", type=_seconds, default=0.0, metavar="SECONDS", help="work on each for so long")
+    much.add_argument("--delay", type=seconds, default=0.0, metavar="SECONDS", help="work on each for so long")
     end = parser.add_argument_group("what becomes of a message")
     end.add_argument("--settle", choices=SETTLE, default="accept", help="accept it (the default), or something else")
     end.add_argument("--condition", metavar="NAME", help="with --settle reject: the error, as in amqp:not-allowed")
@@ -123,7 +134,7 @@ def add_receive(parser: argparse.ArgumentParser) -> None:
     answer.add_argument("--echo", action="store_true", help="answer each request with what it says")
     answer.add_argument("--reply", metavar="TEXT", help="answer each request with this")
     link = parser.add_argument_group("what the server is told of this consumer")
-    link.add_argument("--capacity", type=_positive, metavar="N", help="the link property that `weighted` goes by")
+    link.add_argument("--capacity", type=positive, metavar="N", help="the link property that `weighted` goes by")
     link.add_argument(
         "--link-property",
         dest="link_properties",
@@ -138,7 +149,7 @@ def add_receive(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_server(parser: argparse.ArgumentParser, option: str) -> None:
+def add_server(parser: argparse.ArgumentParser, option: str) -> None:
     server = parser.add_argument_group("the server")
     server.add_argument(
         option,
@@ -155,7 +166,7 @@ def _add_server(parser: argparse.ArgumentParser, option: str) -> None:
 
 def _add_common(parser: argparse.ArgumentParser, timeout: str) -> argparse._ArgumentGroup:
     common = parser.add_argument_group("how long to wait, and what to say")
-    common.add_argument("--timeout", type=_positive, metavar="SECONDS", help=timeout)
+    common.add_argument("--timeout", type=positive, metavar="SECONDS", help=timeout)
     common.add_argument("--json", action="store_true", help="messages, and the report, as JSON: one object on a line")
     common.add_argument("-q", "--quiet", action="store_true", help="no report and no progress bar")
     return common
@@ -169,7 +180,7 @@ def send_options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> 
 
     :raise SystemExit: they contradict each other, or an address or server makes no sense.
     """
-    address, server = _target(parser, given, given.address)
+    address, server = target(parser, given, given.address)
     if given.lines and (given.size is not None or given.body is not None):
         parser.error("--lines is for --file and standard input")
     if given.request:
@@ -191,7 +202,7 @@ def send_options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> 
         properties=dict(given.properties),
     )
     return SendOptions(
-        **_common(given, server),
+        **connect_options(given, server),
         address=address,
         anonymous=given.anonymous,
         count=given.count or (None if given.lines else 1),
@@ -213,7 +224,7 @@ def receive_options(parser: argparse.ArgumentParser, given: argparse.Namespace) 
     """
     if (given.address is None) != given.dynamic:
         parser.error("an ADDRESS is needed, or --dynamic, and not both")
-    address, server = _target(parser, given, given.address)
+    address, server = target(parser, given, given.address)
     modified = given.failed or given.undeliverable
     if modified and given.settle != "modify":
         parser.error("--failed and --undeliverable are for --settle modify")
@@ -227,7 +238,7 @@ def receive_options(parser: argparse.ArgumentParser, given: argparse.Namespace) 
     if given.capacity is not None:
         properties["capacity"] = given.capacity
     return ReceiveOptions(
-        **_common(given, server),
+        **connect_options(given, server),
         address=address or None,
         count=given.count,
         credit=given.credit,
@@ -246,7 +257,7 @@ def receive_options(parser: argparse.ArgumentParser, given: argparse.Namespace) 
     )
 
 
-def _common(given: argparse.Namespace, server: Server) -> dict[str, Any]:
+def connect_options(given: argparse.Namespace, server: Server) -> dict[str, Any]:
     """What `ConnectOptions` has."""
     return {
         "server": server,
@@ -260,7 +271,7 @@ def _common(given: argparse.Namespace, server: Server) -> dict[str, Any]:
     }
 
 
-def _target(parser: argparse.ArgumentParser, given: argparse.Namespace, text: str | None) -> tuple[str, Server]:
+def target(parser: argparse.ArgumentParser, given: argparse.Namespace, text: str | None) -> tuple[str, Server]:
     """The address, and the server it is at."""
     for name, value in vars(given).items():
         if isinstance(value, str) and name not in _FILES and not _is_text(value):
@@ -304,7 +315,7 @@ def _scalar(value: object) -> object:
     return value
 
 
-def _at_least(least: int, most: int | None = None) -> Callable[[str], int]:
+def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
     return partial(_integer, least, most)
 
 
@@ -328,7 +339,7 @@ def _number(text: str) -> float:
     return value
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
     value = _number(text)
     if not value:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
@@ -338,7 +349,7 @@ def _positive(text: str) -> float:
 _LONGEST = 4_294_967.0  # AMQP has milliseconds in 32 bits
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     value = _number(text)
     if value > _LONGEST:
         raise argparse.ArgumentTypeError(f"{text} is more than {_LONGEST:,.0f}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from txrouter.client.server import Server
 
-__all__ = ["ConnectOptions", "Fields", "ReceiveOptions", "SendOptions"]
+__all__ = ["AskOptions", "ConnectOptions", "Fields", "ReceiveOptions", "SendOptions"]
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,15 @@ class ReceiveOptions(ConnectOptions):
     def answers(self) -> bool:
         """Whether requests are answered."""
         return self.echo or self.reply is not None
+
+
+@dataclass(frozen=True)
+class AskOptions(ConnectOptions):
+    """What is asked of a router, about an address. `takes` is how many seconds it may take to answer, None for any;
+    `output` is the file that is written, None for standard output."""
+
+    address: str = ""
+    operation: str = ""
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    takes: float | None = None
+    output: str | None = None

@@ -1,4 +1,4 @@
-"""`txrouter send` and `receive` as programs: the reactor, signals, what is printed where, and the exit status."""
+"""`txrouter send` and the other clients as programs: the reactor, signals, what is printed where, the exit status."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
+from txrouter.client.ask import Explanation, Recording
 from txrouter.client.bar import REDRAW, Bar, wants_bar
 from txrouter.client.client import Client, Failed
 from txrouter.client.dialling import converse
 from txrouter.client.messages import Bodies, Body, Repeated
-from txrouter.client.options import ConnectOptions, ReceiveOptions, SendOptions
+from txrouter.client.options import AskOptions, ConnectOptions, ReceiveOptions, SendOptions
 from txrouter.client.receive import Consumer
 from txrouter.client.send import Producer
 from txrouter.client.streams import Lines, Output
 
-__all__ = ["receive", "send"]
+__all__ = ["explain", "receive", "record", "send"]
 
 _STDIN = 0
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -55,6 +56,28 @@ def receive(options: ReceiveOptions) -> int:
 
     program = _Program("receive", options, reactor)
     return program.run(Consumer(options, program.out, reactor, program.say), sys.stderr)
+
+
+def explain(options: AskOptions) -> int:
+    """Ask what an address's policy does. Returns the exit status."""
+    from twisted.internet import reactor
+
+    program = _Program("explain", options, reactor)
+    return program.run(Explanation(options, program.out, reactor, program.say), sys.stderr)
+
+
+def record(options: AskOptions) -> int:
+    """Record a trace. Returns the exit status."""
+    from twisted.internet import reactor
+
+    program = _Program("record", options, reactor)
+    if options.output is not None:
+        try:
+            program.write_to(options.output)
+        except OSError as error:
+            program.say(f"cannot write {options.output}: {error.strerror}")
+            return 1
+    return program.run(Recording(options, program.out, reactor, program.say), sys.stderr)
 
 
 def _bodies(options: SendOptions, reactor: Any) -> Bodies:
@@ -103,6 +126,13 @@ class _Program:
         self._bar: Bar | None = None
         self._failure = ""
         self.out = Output(reactor, sys.stdout.fileno())
+
+    def write_to(self, file: str) -> None:
+        """Write what came to a file, not to standard output.
+
+        :raise OSError: it cannot be written.
+        """
+        self.out = Output(self._reactor, os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
 
     def say(self, text: str) -> None:
         """Print a line for people."""

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from proton import Array, Described, Message, ProtonException, decimal32, decimal64, decimal128
 
-__all__ = ["as_bytes", "as_json", "read"]
+__all__ = ["as_bytes", "as_json", "harmless", "read"]
 
 _PROPERTIES = {
     "message_id": "id",
@@ -118,9 +118,13 @@ def as_bytes(message: Message, *, terminal: bool) -> bytes:
     return _harmless(raw) if terminal else raw
 
 
+def harmless(text: str) -> str:
+    """A text that no terminal obeys."""
+    return "".join(each if each.isprintable() or each in _SHOWN else ascii(each)[1:-1] for each in text)
+
+
 def _harmless(raw: bytes) -> bytes:
-    text = raw.decode(errors="backslashreplace")
-    return "".join(each if each.isprintable() or each in _SHOWN else ascii(each)[1:-1] for each in text).encode()
+    return harmless(raw.decode(errors="backslashreplace")).encode()
 
 
 def _plain(value: Any) -> object:
