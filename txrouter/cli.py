@@ -6,15 +6,12 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from txrouter import __version__
 
 if TYPE_CHECKING:
-    from txrouter.config import Address, Config, Listener
-    from txrouter.core.limits import Limits
-    from txrouter.core.users import Group
     from txrouter.registry import Listing, Option
     from txrouter.tap import Program
 
@@ -57,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("explain", help="ask a running router who gets what is sent to an address, and why")
     )
     _add_record(commands.add_parser("record", help="record what comes to an address of a running router"))
+    _add_reload(commands.add_parser("reload", help="have a running router read its config again, or say what is new"))
     _add_simulate(commands.add_parser("simulate", help="try distribution policies without a router"))
     commands.add_parser("demo", help="show what a router does, with real traffic", add_help=False)
     return parser
@@ -99,12 +97,13 @@ def _add_run(run: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from txrouter import tap
 
-    config = tap.load(options.config, options.listen, options.distribution)
+    line = options.config, options.listen, options.distribution
+    config = tap.load(*line)
     _log_to_stderr(options.level)
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
-    program = tap.Program(config, reactor)
+    program = tap.Program(config, reactor, tap.source(*line))
     # it says that it is ready before the reactor minds signals: one that comes in between has to wait
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     reactor.callWhenRunning(signal.pthread_sigmask, signal.SIG_UNBLOCK, _STOP_SIGNALS)
@@ -164,7 +163,7 @@ def _add_receive(receive: argparse.ArgumentParser) -> None:
     receive.set_defaults(command=run)
 
 
-# ---- explain and record --------------------------------------------------------------------------------------------
+# ---- explain, record and reload ------------------------------------------------------------------------------------
 
 
 def _add_explain(explain: argparse.ArgumentParser) -> None:
@@ -193,6 +192,19 @@ def _add_record(record: argparse.ArgumentParser) -> None:
     record.set_defaults(command=run)
 
 
+def _add_reload(reload: argparse.ArgumentParser) -> None:
+    from txrouter.client import questions
+
+    def run(given: argparse.Namespace) -> int:
+        options = questions.reload_options(reload, given)
+        from txrouter.client import program
+
+        return program.reload(options)
+
+    questions.add_reload(reload)
+    reload.set_defaults(command=run)
+
+
 # ---- check ---------------------------------------------------------------------------------------------------------
 
 
@@ -204,6 +216,7 @@ def _add_check(check: argparse.ArgumentParser) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from txrouter.config import Config, ConfigError
+    from txrouter.config_words import summary
 
     try:
         config = Config.load(options.file)
@@ -212,61 +225,8 @@ def _check(options: argparse.Namespace) -> int:
             print(f"{options.file}: {problem}", file=sys.stderr)
         return 1
     print(f"{options.file}: ok")
-    _print_table(_summary(config), indent="  ")
+    _print_table(summary(config), indent="  ")
     return 0
-
-
-def _summary(config: Config) -> list[tuple[str, ...]]:
-    router = config.router
-    return [
-        ("router", router.id),
-        *(("listens on", _listener(listener)) for listener in config.listener),
-        *((_addresses(address), _policy(address.distribution, address.options)) for address in config.address),
-        ("other addresses", _policy(router.default_distribution, router.default_options)),
-        *_limits(config.limits),
-        ("access", _access(len(config.access))),
-    ]
-
-
-def _limits(limits: Limits) -> list[tuple[str, ...]]:
-    from dataclasses import fields
-
-    said = {each.name: getattr(limits, each.name) for each in fields(limits) if each.name != "client"}
-    changed = {name: value for name, value in said.items() if value != getattr(type(limits)(), name)}
-    return [
-        ("limits", _values(changed) or "as by default"),
-        *((f"limits of {_group(each)}", _values(each.limits)) for each in limits.client),
-    ]
-
-
-def _group(group: Group) -> str:
-    users = "everybody" if "*" in group.users else ", ".join(group.users)
-    return users if group.listener is None else f"{users} at listener {group.listener}"
-
-
-def _values(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} = {json.dumps(value, default=str)}" for name, value in values.items())
-
-
-def _listener(listener: Listener) -> str:
-    return f"{listener.endpoint}{' with TLS' if listener.tls else ''}, by {', '.join(listener.offered)}"
-
-
-def _access(rules: int) -> str:
-    if not rules:
-        return "everybody may do everything"
-    return "what 1 rule allows" if rules == 1 else f"what {rules} rules allow"
-
-
-def _addresses(address: Address) -> str:
-    return f"{address.prefix} and below" if address.pattern is None else str(address.pattern)
-
-
-def _policy(name: str, options: Any) -> str:
-    from dataclasses import fields
-
-    values = _values({field.name: getattr(options, field.name) for field in fields(options)})
-    return f"{name} ({values})" if values else name
 
 
 # ---- can -----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txrouter.amqp.management import Management
+from txrouter.changes import Change, applied, changes
 from txrouter.config import Config, Listener
+from txrouter.core.access import Access
 from txrouter.core.router import Router
 from txrouter.management.explain import Explain
 from txrouter.management.record import Record
+from txrouter.management.reload import Reload
 from txrouter.net.authentication import Door
 from txrouter.net.checkers import PasswordChecker, Threads
 from txrouter.net.health import HealthChecks
@@ -45,10 +48,14 @@ class RouterService(Service):
 
     `router` is the core: its addresses, consumers and counters may be looked at any time from the reactor's thread.
     `management` is what answers requests at `$management`; see there how to add one.
+
+    :param source: where another config may come from, for `reread`. It raises ConfigError if that is wrong.
     """
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(self, config: Config, reactor: Any, source: Callable[[], Config] | None = None) -> None:
         self.config = config
+        """What counts now."""
+        self.source = source
         self._reactor = reactor
         self.router = Router(
             config.router.id,
@@ -69,14 +76,21 @@ class RouterService(Service):
     def _management(self) -> Management:
         later = self._pacemaker.later
         management = Management(self.router, self._pacemaker.turn, later)
-        management.operations |= {"explain": Explain(self.router, later), "record": Record(self.router, later)}
+        management.operations |= {
+            "explain": Explain(self.router, later),
+            "record": Record(self.router, later),
+            "reload": Reload(self),
+        }
         return management
 
     def _listener(self, number: int, settings: Listener) -> ListenerService:
         turn = self._pacemaker.turn
-        access = partial(self._rules.of, listener=number)
+        access = partial(self._access, number)
         factory = RouterFactory(self.router, turn, f"listener{number}", self._door(settings), access, number)
         return ListenerService(self._reactor, settings.transport, factory, settings.tls)
+
+    def _access(self, number: int, user: str) -> Access | None:
+        return self._rules.of(user, listener=number)
 
     def _door(self, settings: Listener) -> Door:
         checkers: list[Any] = []
@@ -99,6 +113,37 @@ class RouterService(Service):
     def _beat(self, now: float) -> None:
         for listener in self._listeners:
             listener.beat(now)
+
+    def reload(self, config: Config) -> list[Change]:
+        """Do as another config says from now on. Nothing is lost, doubled or interrupted. `Change` says of each thing
+        that is different from when on it counts.
+
+        :return: what is different from the config that counted.
+        """
+        found = changes(self.config, config)
+        self.config = config = applied(self.config, config)
+        router = self.router
+        router.limits = config.limits
+        self._rules = config.rules()
+        router.policies.use(config.table())
+        router.capacities.use(config.capacities())
+        self._pacemaker.turn.wake()
+        for change in found:
+            _log.info("reload: {change}", change=str(change))
+        if not found:
+            _log.info("reload: nothing is different")
+        return found
+
+    def reread(self, dry_run: bool = False) -> list[Change]:
+        """Take the config anew from where it came, and reload it; or only say what is different.
+
+        :raise ConfigError: it is wrong. Nothing has changed.
+        :raise LookupError: it came from nowhere.
+        """
+        if self.source is None:
+            raise LookupError("this router has no config file")
+        config = self.source()
+        return changes(self.config, config) if dry_run else self.reload(config)
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]

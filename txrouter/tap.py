@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Sequence
-from typing import ClassVar
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
@@ -17,7 +21,7 @@ from txrouter import __version__
 from txrouter.config import Config, ConfigError
 from txrouter.service import RouterService, tune_gc
 
-__all__ = ["CannotStartError", "Options", "Program", "complaints", "load", "makeService"]
+__all__ = ["CannotStartError", "Options", "Program", "complaints", "load", "makeService", "source"]
 
 _log = Logger()
 
@@ -71,15 +75,41 @@ class Program(RouterService):
     """A router that is all there is in its process: when it cannot listen, the process ends with status 1."""
 
     _failure = ""
+    _hangup: Any = None
+    """What a SIGHUP did before."""
 
     def startService(self) -> None:
-        """Start the router.
+        """Start the router. From now on it takes its config anew when the process gets a SIGHUP.
 
         :raise CannotStartError: it cannot listen.
         """
+        self._mind_hangups()  # before it says that it is ready
         super().startService()
         if self._failure and not self._reactor.running:
             raise CannotStartError(self._failure)
+
+    def _mind_hangups(self) -> None:
+        if isinstance(self._reactor, ReactorBase) and threading.current_thread() is threading.main_thread():
+            self._hangup = signal.signal(signal.SIGHUP, self._hung_up)
+
+    def _hung_up(self, _number: int, _frame: object) -> None:
+        self._reactor.callFromThread(self._reread)
+
+    def _reread(self) -> None:
+        try:
+            self.reread()
+        except ConfigError as error:
+            for problem in error.problems:
+                _log.error("reload: {problem}", problem=problem)
+            _log.error("reload: the config is wrong; nothing has changed")
+        except LookupError as error:
+            _log.warn("reload: {error}", error=str(error))
+
+    def stopService(self) -> Deferred[None]:
+        if self._hangup is not None:
+            signal.signal(signal.SIGHUP, self._hangup)
+            self._hangup = None
+        return super().stopService()
 
     def _ready(self, ports: list[IListeningPort]) -> None:
         super()._ready(ports)
@@ -127,6 +157,20 @@ def load(file: str | None, listen: Sequence[str], distribution: Sequence[str]) -
         raise SystemExit("\n".join(f"txrouter: {line}" for line in complaints(error, file))) from None
 
 
+def source(file: str | None, listen: Sequence[str], distribution: Sequence[str]) -> Callable[[], Config] | None:
+    """How to take that config anew; None where there is no file. It raises ConfigError; the problems name the file."""
+    if file is None:
+        return None
+
+    def again() -> Config:
+        try:
+            return Config.load(file, listen=listen, distribution=distribution)
+        except ConfigError as error:
+            raise ConfigError(complaints(error, file)) from None
+
+    return again
+
+
 def complaints(error: ConfigError, file: str | None) -> list[str]:
     """The problems of a config, each with the file it is in, unless it is on the command line."""
     return [line if file is None or line.startswith("--") else f"{file}: {line}" for line in error.problems]
@@ -137,7 +181,8 @@ def makeService(options: Options) -> Program:
 
     :raise SystemExit: the config is wrong; the message has a line for each problem.
     """
-    config = load(options["config"], options["listen"], options["distribution"])
+    line = options["config"], options["listen"], options["distribution"]
+    config = load(*line)
     from twisted.internet import reactor  # not sooner: twist's --reactor comes first
 
-    return Program(config, reactor)
+    return Program(config, reactor, source(*line))

@@ -182,6 +182,47 @@ def test_who_asks_twice_does_not_wait(start: Start, tmp_path: Path) -> None:
 
 
 @every_way
+def test_sighup_makes_it_read_its_config_again(start: Start, name: str, tmp_path: Path) -> None:
+    file = tmp_path / "router.toml"
+    file.write_text("")
+    process = start(name, "--config", "router.toml", "--listen", LOOPBACK)
+    process.port()
+    file.write_text('[[address]]\npattern = "jobs"\ndistribution = "closest"\n')
+    process.signal(signal.SIGHUP)
+    process.wait_for(r"reload: jobs: new: closest \(at once\)")
+    file.write_text("[limits]\nmax_links = 0\n")
+    process.signal(signal.SIGHUP)
+    process.wait_for(r"reload: router\.toml: limits\.max_links: must be at least 1")
+    process.wait_for("reload: the config is wrong; nothing has changed")
+
+
+def test_sighup_says_that_there_is_no_config(start: Start) -> None:
+    process = start("txrouter run", "--listen", LOOPBACK)
+    process.port()
+    process.signal(signal.SIGHUP)
+    process.wait_for("reload: this router has no config file")
+
+
+def test_txrouter_reload_shows_what_is_different_and_makes_it_count(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "router.toml"
+    file.write_text("")
+    port = start("txrouter run", "--config", "router.toml", "--listen", LOOPBACK).port()
+    file.write_text('[[address]]\npattern = "jobs"\ndistribution = "closest"\n')
+
+    def reload(*options: str) -> tuple[int, str]:
+        command = [str(BIN / "txrouter"), "reload", "--server", f"127.0.0.1:{port}", *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        return done.returncode, done.stdout
+
+    different = "jobs: new: closest (at once)\n"
+    assert reload("--dry-run") == (0, different)
+    assert reload() == (0, different)
+    assert reload() == (0, "nothing is different\n")
+    file.write_text("[limits]\nmax_links = 0\n")
+    assert reload() == (1, "router.toml: limits.max_links: must be at least 1\n")
+
+
+@every_way
 def test_a_port_in_use_is_one_line_and_exit_status_1(start: Start, name: str, taken: int, tmp_path: Path) -> None:
     process = start(name, "--listen", f"tcp:{taken}:interface=127.0.0.1")
     assert process.wait() == 1

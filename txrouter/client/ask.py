@@ -14,7 +14,7 @@ from txrouter.client.options import AskOptions
 from txrouter.client.report import Outcome, Report
 from txrouter.client.shown import harmless, read
 
-__all__ = ["Explanation", "Question", "Recording"]
+__all__ = ["Explanation", "Question", "Recording", "Reloading"]
 
 MANAGEMENT = "$management"
 CREDIT = 100
@@ -158,6 +158,25 @@ class Explanation(Question):
         """Show it."""
         text = json.dumps(body, ensure_ascii=False) if self.options.json else table(body)
         self._out.write(text.encode(errors="replace"))
+
+
+class Reloading(Question):
+    """`txrouter reload`."""
+
+    did = "reloaded"
+
+    def hear(self, body: dict[str, Any]) -> None:
+        """Show what is different, or wrong."""
+        if self.options.json:
+            lines = [json.dumps(body, ensure_ascii=False)]
+        else:
+            lines = body.get("problems") or [each["text"] for each in body["changes"]]
+            left_out = body.get("count", len(lines)) - len(lines)
+            lines += [f"and {left_out:,} more"] if left_out else []
+            lines = lines or ["nothing is different"]
+        self._out.write("\n".join(map(harmless, lines)).encode(errors="replace"))
+        if "problems" in body:
+            self.fail("the config is wrong; nothing has changed")
 
 
 class Recording(Question):

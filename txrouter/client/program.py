@@ -15,7 +15,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from txrouter.client.ask import Explanation, Recording
+from txrouter.client.ask import Explanation, Recording, Reloading
 from txrouter.client.bar import REDRAW, Bar, wants_bar
 from txrouter.client.client import Client, Failed
 from txrouter.client.dialling import converse
@@ -78,6 +78,14 @@ def record(options: AskOptions) -> int:
             program.say(f"cannot write {options.output}: {error.strerror}")
             return 1
     return program.run(Recording(options, program.out, reactor, program.say), sys.stderr)
+
+
+def reload(options: AskOptions) -> int:
+    """Have a router read its config again. Returns the exit status."""
+    from twisted.internet import reactor
+
+    program = _Program("reload", options, reactor)
+    return program.run(Reloading(options, program.out, reactor, program.say), sys.stderr)
 
 
 def _bodies(options: SendOptions, reactor: Any) -> Bodies:

@@ -1,4 +1,4 @@
-"""The command lines of `txrouter explain` and `txrouter record`: from arguments to options. Pure."""
+"""The command lines of `txrouter explain`, `txrouter record` and `txrouter reload`: from arguments to options. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from txrouter.client.arguments import add_server, at_least, connect_options, positive, target
 from txrouter.client.options import AskOptions
 
-__all__ = ["add_explain", "add_record", "explain_options", "record_options"]
+__all__ = ["add_explain", "add_record", "add_reload", "explain_options", "record_options", "reload_options"]
 
 EXPLAIN_EXAMPLES = """\
 examples:
@@ -25,6 +25,14 @@ examples:
   txrouter record jobs --messages 100000 | gzip > jobs.trace.gz
 
 The exit status is 0 if there is a trace to its end, also to one by Ctrl-C; else 1.
+"""
+
+RELOAD_EXAMPLES = """\
+examples:
+  txrouter reload --dry-run                 what is different in the file, and from when on it would count
+  txrouter reload                           the same, and it counts from now on
+
+The exit status is 0 if the config is right, else 1: then nothing has changed. SIGHUP does the same, and tells the log.
 """
 
 
@@ -58,6 +66,19 @@ def add_record(parser: argparse.ArgumentParser) -> None:
     how.add_argument("-n", "--messages", type=at_least(1), metavar="N", help="stop after so many (on Ctrl-C)")
     how.add_argument("-q", "--quiet", action="store_true", help="no report and no progress bar")
     parser.set_defaults(json=False)
+    add_server(parser, "--server")
+
+
+def add_reload(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the arguments of `txrouter reload`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = (
+        "Have a running router read its config again, from the file and the command line that it was started with."
+    )
+    parser.epilog = RELOAD_EXAMPLES
+    parser.add_argument("--dry-run", action="store_true", help="only say what is different")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(quiet=True, timeout=None)
     add_server(parser, "--server")
 
 
@@ -99,4 +120,15 @@ def record_options(parser: argparse.ArgumentParser, given: argparse.Namespace) -
         operation="record",
         arguments={"address": address, **{name: limit for name, limit in limits.items() if limit is not None}},
         output=given.output,
+    )
+
+
+def reload_options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> AskOptions:
+    """The options that were given.
+
+    :raise SystemExit: the server makes no sense.
+    """
+    _, server = target(parser, given, None)
+    return AskOptions(
+        **connect_options(given, server), operation="reload", arguments={"dry_run": given.dry_run}, takes=0.0
     )

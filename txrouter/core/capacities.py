@@ -95,9 +95,7 @@ class Capacities:
 
     def __init__(self, router: Router, rules: Sequence[CapacityRule] = ()) -> None:
         self._router = router
-        self._matchers = [Matcher(rule) for rule in rules]
-        self.claims = frozenset({CAPACITY}.union(*(rule.claims for rule in rules)))
-        """Link properties by which a consumer says how much it is to get."""
+        self._take(rules)
         self.asks: Asks = _Nobody()
         self.targets: dict[Target, Health] = {}
         self._known: dict[Consumer, _Known] = {}
@@ -106,12 +104,36 @@ class Capacities:
         self._alarms: Alarms[_Known | Health] = Alarms()
         """When something that was heard may have expired."""
 
+    def _take(self, rules: Sequence[CapacityRule]) -> None:
+        self._matchers = [Matcher(rule) for rule in rules]
+        self.claims = frozenset({CAPACITY}.union(*(rule.claims for rule in rules)))
+        """Link properties by which a consumer says how much it is to get."""
+
+    def use(self, rules: Sequence[CapacityRule]) -> None:
+        """Other rules are configured from now on, also for the consumers that are there. What they and operators have
+        said stays said; at health addresses it is asked anew."""
+        self._take(rules)
+        for known in self._known.values():
+            self._ask_no_more(known)
+            known.fixed = known.own = None
+        for known in self._known.values():
+            self._look_up(known)
+            self._apply(known)
+
     # -- consumers come and go ---------------------------------------------------------------------
 
     def join(self, consumer: Consumer) -> None:
         """A consumer attaches; its policy has not heard of it."""
         known = self._known[consumer] = _Known(consumer)
         self._of.setdefault(consumer.container, {})[known] = None
+        self._look_up(known)
+        verdict = self._verdict(known)
+        consumer.capacity = verdict.capacity
+        consumer.barred = verdict.barred
+
+    def _look_up(self, known: _Known) -> None:
+        """What the rules and its link property say."""
+        consumer = known.consumer
         property = CAPACITY
         if self._matchers:
             property = self._consult_rules(known) or CAPACITY
@@ -120,9 +142,6 @@ class Capacities:
                 known.own = capacity_of(consumer.properties[property])
             except ValueError as error:
                 self._ignore([known], f"link property {property}", error)
-        verdict = self._verdict(known)
-        consumer.capacity = verdict.capacity
-        consumer.barred = verdict.barred
 
     def _consult_rules(self, known: _Known) -> str | None:
         """Returns the link property by which it says its capacity."""
@@ -164,9 +183,12 @@ class Capacities:
         if not others:
             del self._of[consumer.container]
         self._alarms.clear(known)
-        health = known.health
+        self._ask_no_more(known)
+
+    def _ask_no_more(self, known: _Known) -> None:
+        health, known.health = known.health, None
         if health is not None:
-            del health.consumers[consumer]
+            del health.consumers[known.consumer]
             if not health.consumers:
                 del self.targets[health.target]
                 self._alarms.clear(health)

@@ -244,14 +244,17 @@ class RouterFactory(Factory):
         self.turn = turn
         self.name = name
         self.door = door or Door()
-        self.limits = router.limits.of_listener(number)
-        """What there is of everything at most, of clients that nobody knows yet."""
         self._number = number
         self._access = access
         self.protocols: dict[RouterProtocol, None] = {}
         self.lost = 0
         """How many connections are gone."""
         self._count = 0
+
+    @property
+    def limits(self) -> Limits:
+        """What there is of everything at most, of clients that nobody knows yet."""
+        return self.router.limits.of_listener(self._number)
 
     def buildProtocol(self, addr: Any) -> Protocol:
         limit = self.limits.max_connections

@@ -1,0 +1,128 @@
+"""What is different between two configs, and what it takes for it to count. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from txrouter import config_words as words
+
+if TYPE_CHECKING:
+    from txrouter.config import Config
+
+__all__ = ["Change", "When", "applied", "changes"]
+
+
+class When(Enum):
+    """From when on a change counts."""
+
+    NOW = "at once"
+    LATER = "for connections made from now on"
+    RESTART = "after a restart"
+
+
+class Change(NamedTuple):
+    """One thing that is different."""
+
+    what: str
+    before: str | None
+    """What it was; None if it is new."""
+    after: str | None
+    """What it is; None if it is no more."""
+    when: When
+
+    def __str__(self) -> str:
+        if self.before is None:
+            change = f"new: {self.after}"
+        elif self.after is None:
+            change = f"gone; it was {self.before}"
+        else:
+            change = f"{self.before} -> {self.after}"
+        return f"{self.what}: {change} ({self.when.value})"
+
+
+def changes(before: Config, after: Config) -> list[Change]:
+    """Everything that is different in `after`. A checker that `auth` names cannot be compared with another of its
+    kind."""
+    return [
+        *_compare(_router(before), _router(after), When.RESTART, {"router.stop_timeout": When.NOW}),
+        *_compare(_listeners(before), _listeners(after), When.RESTART),
+        *_compare(_addresses(before), _addresses(after), When.NOW),
+        *_compare(_tables("capacity", before.capacity), _tables("capacity", after.capacity), When.NOW),
+        *_compare(_tables("access", before.access), _tables("access", after.access), _when_rules(before, after)),
+        *_compare(_limits(before), _limits(after), When.LATER, {"limits.max_memory": When.RESTART}),
+        *_compare(_client_limits(before), _client_limits(after), _when_rules(before, after)),
+    ]
+
+
+def applied(before: Config, after: Config) -> Config:
+    """What counts once a router that has `before` was told `after`: all of it but what takes a restart."""
+    update: dict[str, Any] = {
+        "router": after.router.model_copy(update={"id": before.router.id}),
+        "listener": before.listener,
+        "limits": dataclasses.replace(after.limits, max_memory=before.limits.max_memory),
+    }
+    if _when_rules(before, after) is When.RESTART:
+        update["access"] = before.access
+        update["limits"] = dataclasses.replace(update["limits"], client=before.limits.client)
+    return after.model_copy(update=update)
+
+
+def _when_rules(before: Config, after: Config) -> When:
+    """Rules may be for a listener, by its number. As long as the listeners are not those of the new config, such a rule
+    would be for another."""
+    named: list[Any] = [*before.access, *after.access, *before.limits.client, *after.limits.client]
+    numbered = any(each.listener is not None for each in named)
+    return When.RESTART if numbered and _listeners(before) != _listeners(after) else When.LATER
+
+
+def _compare(
+    before: dict[str, str], after: dict[str, str], when: When, but: dict[str, When] | None = None
+) -> Iterator[Change]:
+    for what in dict.fromkeys([*before, *after]):
+        if before.get(what) != after.get(what):
+            yield Change(what, before.get(what), after.get(what), (but or {}).get(what, when))
+
+
+def _router(config: Config) -> dict[str, str]:
+    return {"router.id": words.value(config.router.id), "router.stop_timeout": words.value(config.router.stop_timeout)}
+
+
+def _listeners(config: Config) -> dict[str, str]:
+    said = {}
+    for number, listener in enumerate(config.listener):
+        given = {name: getattr(listener, name) for name in sorted(listener.model_fields_set)}
+        if listener.auth is not None:
+            given["auth"] = type(listener.auth).__name__  # there may be secrets in it
+        said[f"listener[{number}]"] = words.values(given)
+    return said
+
+
+def _addresses(config: Config) -> dict[str, str]:
+    said = {}
+    for address in config.address:
+        by_priority = ", by priority" if address.priority else ""
+        said[words.addresses(address)] = words.distribution(address.distribution, address.options) + by_priority
+    router = config.router
+    return said | {"other addresses": words.distribution(router.default_distribution, router.default_options)}
+
+
+def _tables(name: str, tables: Iterable[Any]) -> dict[str, str]:
+    return {
+        f"{name}[{number}]": words.values({key: getattr(table, key) for key in sorted(table.model_fields_set)})
+        for number, table in enumerate(tables)
+    }
+
+
+def _limits(config: Config) -> dict[str, str]:
+    fields = [each.name for each in dataclasses.fields(config.limits) if each.name != "client"]
+    return {f"limits.{name}": words.value(getattr(config.limits, name)) for name in fields}
+
+
+def _client_limits(config: Config) -> dict[str, str]:
+    return {
+        f"limits.client[{number}]": f"{words.group(each)}: {words.values(each.limits)}"
+        for number, each in enumerate(config.limits.client)
+    }

@@ -1,0 +1,74 @@
+"""A config in words, for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from txrouter.config import Address, Config, Listener
+    from txrouter.core.limits import Limits
+    from txrouter.core.users import Group
+
+__all__ = ["addresses", "distribution", "group", "summary", "value", "values"]
+
+
+def summary(config: Config) -> list[tuple[str, str]]:
+    """What it says, as rows of two columns."""
+    router = config.router
+    return [
+        ("router", router.id),
+        *(("listens on", _listener(listener)) for listener in config.listener),
+        *((addresses(address), distribution(address.distribution, address.options)) for address in config.address),
+        ("other addresses", distribution(router.default_distribution, router.default_options)),
+        *_limits(config.limits),
+        ("access", _access(len(config.access))),
+    ]
+
+
+def _limits(limits: Limits) -> list[tuple[str, str]]:
+    said = {each.name: getattr(limits, each.name) for each in dataclasses.fields(limits) if each.name != "client"}
+    changed = {name: value for name, value in said.items() if value != getattr(type(limits)(), name)}
+    return [
+        ("limits", values(changed) or "as by default"),
+        *((f"limits of {group(each)}", values(each.limits)) for each in limits.client),
+    ]
+
+
+def group(clients: Group) -> str:
+    """Some clients."""
+    users = "everybody" if "*" in clients.users else ", ".join(clients.users)
+    return users if clients.listener is None else f"{users} at listener {clients.listener}"
+
+
+def values(named: Mapping[str, object]) -> str:
+    """Keys and what they are set to."""
+    return ", ".join(f"{name} = {value(each)}" for name, each in named.items())
+
+
+def value(given: object) -> str:
+    """What a key is set to."""
+    return json.dumps(given, default=lambda each: vars(each) if dataclasses.is_dataclass(each) else str(each))
+
+
+def _listener(listener: Listener) -> str:
+    return f"{listener.endpoint}{' with TLS' if listener.tls else ''}, by {', '.join(listener.offered)}"
+
+
+def _access(rules: int) -> str:
+    if not rules:
+        return "everybody may do everything"
+    return "what 1 rule allows" if rules == 1 else f"what {rules} rules allow"
+
+
+def addresses(address: Address) -> str:
+    """Which ones it is for."""
+    return f"{address.prefix} and below" if address.pattern is None else str(address.pattern)
+
+
+def distribution(name: str, options: Any) -> str:
+    """A policy with its options."""
+    said = values({field.name: getattr(options, field.name) for field in dataclasses.fields(options)})
+    return f"{name} ({said})" if said else name
