@@ -13,10 +13,17 @@ from txrouter.policies import (
     power_of_two,
     priority,
     pull,
+    reply_aware,
     round_robin,
     weighted,
 )
 from txrouter.testing import PolicyContract
+
+
+class ReplyAwareContract(PolicyContract):
+    factory = reply_aware.factory
+    fields = st.fixed_dictionaries({}, optional={"reply_to": st.just("answers")})
+    work_conserving = False
 
 
 class RoundRobinContract(PolicyContract):
@@ -90,9 +97,11 @@ TestJoinIdle = JoinIdleContract.TestCase
 TestPeakEWMA = PeakEWMAContract.TestCase
 TestPriority = PriorityContract.TestCase
 TestExclusive = ExclusiveContract.TestCase
+TestReplyAware = ReplyAwareContract.TestCase
 
 few = settings(TestPull.settings, max_examples=50)
 TestPowerOfTwo.settings = TestPowerOfTwoEquals.settings = TestJoinIdle.settings = few
 TestPeakEWMA.settings = TestPriority.settings = TestExclusive.settings = few
+TestReplyAware.settings = few
 TestRoundRobin.settings = TestPull.settings = TestClosest.settings = few
 TestWeighted.settings = TestWeightedByCredit.settings = TestWeightedByProperty.settings = few

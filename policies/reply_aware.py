@@ -1,0 +1,173 @@
+"""`reply-aware`: the consumer with the fewest requests that it has not replied to.
+
+For services that accept a message when they have it, and work on it then, as servers of oslo.messaging do. There,
+what is in flight says nothing about who is busy; what tells is the reply that has not come back yet. It is `pull` with
+another notion of busy: a request counts from when it is sent until its reply passes through the router, whether it was
+settled or not; any other message until it is settled.
+
+A consumer's credit says how many it wants to have at a time. One that accepts first gives its credit again at once, and
+would have more and more. So once it owes replies to what it has settled, it is sent no more than would make as many as
+the most credit it ever had at once; or `most`, if that is less. With credit 1 it works on one message at a time, and
+all others wait where any consumer can take them: a central queue (see `pull`). With more it is "join the shortest
+queue" (Winston, 1977).
+
+A request whose reply does not come, because the server has failed or never replies, counts for `reply_seconds`, or for
+as long as the message has to live, if that is less.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from zope.interface import implementer
+
+from txrouter.interfaces import (
+    IConsumer,
+    ICreditWatcher,
+    IDelivery,
+    IDeliveryWatcher,
+    IDescribed,
+    IDistributionPolicy,
+    IDistributionPolicyFactory,
+    IReplyWatcher,
+)
+from txrouter.policies.lowest import Lowest
+
+__all__ = ["Options", "ReplyAware", "factory"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long a consumer is busy, and with how many messages."""
+
+    reply_seconds: float = 60.0
+    """The longest that a reply is awaited."""
+    most: int = 0
+    """The most messages that a consumer is to have at a time, however much credit it gives; 0 for as many as that."""
+
+
+class _Place:
+    """What a consumer is busy with."""
+
+    __slots__ = ("requests", "unsettled", "window")
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        """The most credit that it had at once."""
+        self.requests = 0
+        """Those that it has not replied to."""
+        self.unsettled: set[IDelivery] = set()
+        """The requests among what it has in flight, which may have been replied to."""
+
+
+@implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher, IDescribed, IReplyWatcher)
+class ReplyAware:
+    """See the module."""
+
+    def __init__(self, options: Options) -> None:
+        self.reply_seconds = options.reply_seconds
+        self._most = options.most
+        self._consumers: dict[IConsumer, None] = {}
+        self._able = Lowest()
+        """Those that can take a message, by how many they have."""
+
+    def add(self, consumer: IConsumer) -> None:
+        """It waits, if it has credit."""
+        self._consumers[consumer] = None
+        consumer.place = _Place(consumer.credit + consumer.in_flight)
+        self._move(consumer)
+
+    def remove(self, consumer: IConsumer) -> None:
+        """It waits no longer."""
+        del self._consumers[consumer]
+        self._able.discard(consumer)
+
+    def select(self, delivery: IDelivery) -> IConsumer | None:
+        """The one that has the fewest, and has waited longest."""
+        return self._able.first()
+
+    @staticmethod
+    def _has(consumer: IConsumer) -> int:
+        """How many messages it is busy with."""
+        place: _Place = consumer.place
+        has: int = place.requests + consumer.in_flight - len(place.unsettled)
+        return has
+
+    def _is_able(self, consumer: IConsumer, has: int) -> bool:
+        place: _Place = consumer.place
+        owes = place.requests > len(place.unsettled)  # to what it has settled
+        return consumer.credit > 0 and (not owes or has < place.window) and (not self._most or has < self._most)
+
+    def _move(self, consumer: IConsumer) -> None:
+        """It waits anew, or not at all."""
+        has = self._has(consumer)
+        if self._is_able(consumer, has):
+            self._able.put(consumer, has)
+        else:
+            self._able.discard(consumer)
+
+    def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        """It has one more; or, if that is pre-settled and no request, as many as before, and a turn had."""
+        self._move(consumer)
+
+    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        """It has that until it replies."""
+        place = consumer.place
+        place.requests += 1
+        if delivery.presettled:
+            self._move(consumer)
+        else:
+            place.unsettled.add(delivery)
+
+    def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
+        """It has one less, unless that is a request, which it may have begun to work on."""
+        unsettled = consumer.place.unsettled
+        if delivery in unsettled:
+            unsettled.remove(delivery)
+            self._stay(consumer)
+        else:
+            self._move(consumer)
+
+    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+        """It has one less."""
+        consumer.place.requests -= 1
+        self._move(consumer)
+
+    def credit_changed(self, consumer: IConsumer, delta: int) -> None:
+        """It begins or ceases to wait. Other changes of its credit make no difference."""
+        place = consumer.place
+        place.window = max(place.window, consumer.credit)
+        self._stay(consumer)
+
+    def _stay(self, consumer: IConsumer) -> None:
+        """It has as many as before: if it waits, and still can, it waits where it is."""
+        if self._is_able(consumer, self._has(consumer)) is not (consumer in self._able):
+            self._move(consumer)
+
+    def describe(self) -> dict[str, object]:
+        """Of each consumer: what it has, how many of these are requests that it owes a reply to, and whether it can
+        take another; and who is next."""
+        first = self._able.first()
+        consumers = {
+            each.id: {"has": self._has(each), "owes": each.place.requests, "able": each in self._able}
+            for each in self._consumers
+        }
+        return {"next": first.id if first is not None else None, "consumers": consumers}
+
+
+@implementer(IDistributionPolicyFactory)
+class _Factory:
+    name = "reply-aware"
+    summary = "the consumer with the fewest requests that it has not replied to"
+    options = Options
+
+    def build(self, options: Any, random: object) -> IDistributionPolicy:
+        if not 0 < options.reply_seconds <= 86_400:
+            raise ValueError(f"reply_seconds: {options.reply_seconds} is not between 0 and 86400")
+        if options.most < 0:
+            raise ValueError(f"most: {options.most} is below 0")
+        return ReplyAware(options)
+
+
+factory = _Factory()
