@@ -68,7 +68,7 @@ class Pacemaker:
     def _end(self) -> None:
         self.turn.end()
         deadline = self._router.next_deadline()
-        if deadline is not None:
+        if deadline is not None and self._beating is not None:  # what ends after `stop` is not waited for
             self._wake_at(deadline)
 
     def _wake_at(self, deadline: float) -> None:

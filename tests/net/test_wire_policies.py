@@ -1,0 +1,70 @@
+"""Policies that look at messages, once over real sockets each; all that they do is tested in tests/policies."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import proton
+from pytest_twisted import ensureDeferred
+
+from tests.net.clients import DYNAMIC
+from tests.net.conftest import Start
+from tests.net.links import ACCEPTED, Receiver, Sender
+from tests.net.routers import RunningRouter, quiet, relay
+
+
+def of(distribution: str, **options: Any) -> dict[str, object]:
+    """A config in which `x` is distributed so."""
+    return {"address": [{"pattern": "x", "distribution": distribution, "options": options}]}
+
+
+# -- reply-aware -------------------------------------------------------------------------------------------------------
+
+
+class Server:
+    """It accepts a request when it comes, gives its credit again, and replies when it is told to."""
+
+    def __init__(self, requests: Receiver, replies: Sender) -> None:
+        self.requests = requests
+        self._replies = replies
+        self._replied = itertools.count()
+
+    @classmethod
+    async def start(cls, router: RunningRouter) -> Server:
+        return cls(await router.receiver("x", credit=1, takes=ACCEPTED), await relay(router))
+
+    @property
+    def got(self) -> list[object]:
+        return self.requests.bodies
+
+    async def gives_credit(self) -> None:
+        self.requests.flow(1)
+        await quiet(self.requests)
+
+    async def replies(self) -> None:
+        request = self.requests.messages[next(self._replied)].message
+        reply = proton.Message("done", address=request.reply_to, correlation_id=request.id)
+        assert await self._replies.send(reply).over() == ACCEPTED
+        await quiet(self._replies, self.requests)
+
+
+@ensureDeferred
+async def test_a_server_that_accepts_first_gets_the_next_request_when_it_has_replied(start: Start) -> None:
+    router = await start(**of("reply-aware"))
+    servers = [await Server.start(router) for _ in range(2)]
+    answers = await router.receiver(DYNAMIC, credit=9, takes=ACCEPTED)
+    producer = await router.sender("x")
+    for number in range(4):
+        await producer.credited()
+        request = producer.send(proton.Message(f"{number}", id=f"id-{number}", reply_to=answers.address))
+        if number < 2:
+            assert await request.over() == ACCEPTED
+            await servers[number].gives_credit()
+    await quiet(producer, servers[0].requests, servers[1].requests)
+    assert [each.got for each in servers] == [["0"], ["1"]]
+    await servers[1].replies()
+    assert [each.got for each in servers] == [["0"], ["1", "2"]]
+    await servers[0].replies()
+    assert [each.got for each in servers] == [["0", "3"], ["1", "2"]]
+    assert [each.message.correlation_id for each in answers.messages] == ["id-1", "id-0"]
