@@ -12,6 +12,7 @@ from tests.net.clients import DYNAMIC
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, Receiver, Sender
 from tests.net.routers import RunningRouter, quiet, relay
+from tests.net.waiting import wait_until
 
 
 def of(distribution: str, **options: Any) -> dict[str, object]:
@@ -68,3 +69,28 @@ async def test_a_server_that_accepts_first_gets_the_next_request_when_it_has_rep
     await servers[0].replies()
     assert [each.got for each in servers] == [["0", "3"], ["1", "2"]]
     assert [each.message.correlation_id for each in answers.messages] == ["id-1", "id-0"]
+
+
+# -- sticky ------------------------------------------------------------------------------------------------------------
+
+
+@ensureDeferred
+async def test_a_group_stays_with_its_consumer_also_when_that_comes_back(start: Start) -> None:
+    router = await start(**of("sticky", load=0.0))
+    names = ["a", "b", "c"]
+    consumers = {name: await (await router.client(name)).receiver("x", credit=50, takes=ACCEPTED) for name in names}
+    producer = await router.sender("x")
+
+    async def groups_of() -> dict[str, set[object]]:
+        had = {name: len(each.messages) for name, each in consumers.items()}
+        for group in [f"group-{number}" for number in range(12)] * 2:
+            await producer.credited()
+            assert await producer.send(proton.Message(group, group_id=group)).over() == ACCEPTED
+        return {name: set(each.bodies[had[name] :]) for name, each in consumers.items()}
+
+    first = await groups_of()
+    assert sum(map(len, first.values())) == 12  # no group is at two
+    consumers["b"].client.abort()
+    await wait_until(lambda: len(router.connections) == 3)
+    consumers["b"] = await (await router.client("b")).receiver("x", credit=50, takes=ACCEPTED)
+    assert await groups_of() == first

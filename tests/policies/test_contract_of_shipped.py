@@ -15,6 +15,7 @@ from txrouter.policies import (
     pull,
     reply_aware,
     round_robin,
+    sticky,
     weighted,
 )
 from txrouter.testing import PolicyContract
@@ -36,6 +37,16 @@ class PullContract(PolicyContract):
 
 class ClosestContract(PolicyContract):
     factory = closest.factory
+
+
+class StickyContract(PolicyContract):
+    factory = sticky.factory
+    fields = st.fixed_dictionaries({}, optional={"group_id": st.sampled_from("abc") | st.integers(0, 1)})
+    work_conserving = False
+
+
+class UnboundedStickyContract(StickyContract):
+    options = sticky.Options(load=0.0)
 
 
 class WeightedContract(PolicyContract):
@@ -98,10 +109,12 @@ TestPeakEWMA = PeakEWMAContract.TestCase
 TestPriority = PriorityContract.TestCase
 TestExclusive = ExclusiveContract.TestCase
 TestReplyAware = ReplyAwareContract.TestCase
+TestSticky = StickyContract.TestCase
+TestUnboundedSticky = UnboundedStickyContract.TestCase
 
 few = settings(TestPull.settings, max_examples=50)
 TestPowerOfTwo.settings = TestPowerOfTwoEquals.settings = TestJoinIdle.settings = few
 TestPeakEWMA.settings = TestPriority.settings = TestExclusive.settings = few
-TestReplyAware.settings = few
+TestReplyAware.settings = TestSticky.settings = TestUnboundedSticky.settings = few
 TestRoundRobin.settings = TestPull.settings = TestClosest.settings = few
 TestWeighted.settings = TestWeightedByCredit.settings = TestWeightedByProperty.settings = few

@@ -11,10 +11,20 @@ from typing import Any, cast
 import pytest
 
 from txrouter.interfaces import ICreditWatcher, IDistributionPolicyFactory, ISendWatcher, ISettlementWatcher, ITimed
-from txrouter.policies import join_idle, peak_ewma, power_of_two, priority, pull, reply_aware, round_robin, weighted
+from txrouter.policies import (
+    join_idle,
+    peak_ewma,
+    power_of_two,
+    priority,
+    pull,
+    reply_aware,
+    round_robin,
+    sticky,
+    weighted,
+)
 from txrouter.testing import FakeConsumer, FakeDelivery
 
-MODULES = [join_idle, peak_ewma, power_of_two, priority, pull, reply_aware, round_robin, weighted]
+MODULES = [join_idle, peak_ewma, power_of_two, priority, pull, reply_aware, round_robin, sticky, weighted]
 POLICIES = pytest.mark.parametrize("factory", [each.factory for each in MODULES], ids=lambda f: f.name)
 MESSAGES = 300
 

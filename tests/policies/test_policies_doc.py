@@ -22,6 +22,7 @@ from txrouter.policies import (
     pull,
     reply_aware,
     round_robin,
+    sticky,
     unavailable,
     weighted,
 )
@@ -41,6 +42,7 @@ SHIPPED = (
     pull,
     reply_aware,
     round_robin,
+    sticky,
     unavailable,
     weighted,
 )
