@@ -94,3 +94,18 @@ async def test_a_group_stays_with_its_consumer_also_when_that_comes_back(start: 
     await wait_until(lambda: len(router.connections) == 3)
     consumers["b"] = await (await router.client("b")).receiver("x", credit=50, takes=ACCEPTED)
     assert await groups_of() == first
+
+
+# -- least-work --------------------------------------------------------------------------------------------------------
+
+
+@ensureDeferred
+async def test_short_jobs_do_not_queue_behind_a_long_one(start: Start) -> None:
+    router = await start(**of("least-work"))
+    consumers = [await router.receiver("x", credit=50) for _ in range(2)]
+    producer = await router.sender("x")
+    await producer.credited(20)
+    for name, cost in [("long", 9.5), *[("short", 1.0)] * 9]:
+        producer.send(proton.Message(name, properties={"cost": cost}))
+        await quiet(producer, *consumers)
+    assert sorted(consumer.bodies for consumer in consumers) == [["long"], ["short"] * 9]

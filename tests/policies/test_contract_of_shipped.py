@@ -9,6 +9,7 @@ from txrouter.policies import (
     closest,
     exclusive,
     join_idle,
+    least_work,
     peak_ewma,
     power_of_two,
     priority,
@@ -19,6 +20,17 @@ from txrouter.policies import (
     weighted,
 )
 from txrouter.testing import PolicyContract
+
+
+class LeastWorkContract(PolicyContract):
+    factory = least_work.factory
+    application_properties = st.dictionaries(st.just("cost"), st.integers(-1, 5) | st.floats() | st.just("much"))
+
+
+class LearnedWorkContract(PolicyContract):
+    factory = least_work.factory
+    options = least_work.Options(cost="learned")
+    fields = st.dictionaries(st.just("subject"), st.sampled_from("ab"))
 
 
 class ReplyAwareContract(PolicyContract):
@@ -108,6 +120,8 @@ TestJoinIdle = JoinIdleContract.TestCase
 TestPeakEWMA = PeakEWMAContract.TestCase
 TestPriority = PriorityContract.TestCase
 TestExclusive = ExclusiveContract.TestCase
+TestLeastWork = LeastWorkContract.TestCase
+TestLearnedWork = LearnedWorkContract.TestCase
 TestReplyAware = ReplyAwareContract.TestCase
 TestSticky = StickyContract.TestCase
 TestUnboundedSticky = UnboundedStickyContract.TestCase
@@ -115,6 +129,7 @@ TestUnboundedSticky = UnboundedStickyContract.TestCase
 few = settings(TestPull.settings, max_examples=50)
 TestPowerOfTwo.settings = TestPowerOfTwoEquals.settings = TestJoinIdle.settings = few
 TestPeakEWMA.settings = TestPriority.settings = TestExclusive.settings = few
+TestLeastWork.settings = TestLearnedWork.settings = few
 TestReplyAware.settings = TestSticky.settings = TestUnboundedSticky.settings = few
 TestRoundRobin.settings = TestPull.settings = TestClosest.settings = few
 TestWeighted.settings = TestWeightedByCredit.settings = TestWeightedByProperty.settings = few

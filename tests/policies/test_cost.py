@@ -13,6 +13,7 @@ import pytest
 from txrouter.interfaces import ICreditWatcher, IDistributionPolicyFactory, ISendWatcher, ISettlementWatcher, ITimed
 from txrouter.policies import (
     join_idle,
+    least_work,
     peak_ewma,
     power_of_two,
     priority,
@@ -24,7 +25,7 @@ from txrouter.policies import (
 )
 from txrouter.testing import FakeConsumer, FakeDelivery
 
-MODULES = [join_idle, peak_ewma, power_of_two, priority, pull, reply_aware, round_robin, sticky, weighted]
+MODULES = [join_idle, least_work, peak_ewma, power_of_two, priority, pull, reply_aware, round_robin, sticky, weighted]
 POLICIES = pytest.mark.parametrize("factory", [each.factory for each in MODULES], ids=lambda f: f.name)
 MESSAGES = 300
 
