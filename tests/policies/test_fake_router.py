@@ -1,13 +1,24 @@
-"""`FakeRouter` tells a policy what the router itself tells it, in the same order, with the same numbers."""
+"""`FakeRouter` asks and tells a policy what the router itself does, in the same order, with the same numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from itertools import count
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
-from zope.interface import implementer
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from zope.interface import directlyProvides, implementer, providedBy
 
 from tests.unit.core import fakes
 from txrouter.core.outcomes import ACCEPTED, RELEASED, Outcome, modified, rejected
@@ -23,23 +34,49 @@ from txrouter.policies.pull import Pull
 from txrouter.testing import FakeConsumer, FakeDelivery, FakeRouter
 
 OUTCOMES = [ACCEPTED, rejected("x", "y"), modified(delivery_failed=True), RELEASED]
+ANSWERS = "answers"
+"""Where replies are sent."""
 
 
 @implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher)
 class Noting:
-    """Does as another policy does, and notes what it is told."""
+    """Does as another policy does, and notes what it is asked and told."""
 
-    policy: Any
+    def __init__(self, policy: Any, told: list[tuple[object, ...]]) -> None:
+        self.policy = policy
+        self.told = told
+        directlyProvides(self, providedBy(policy), providedBy(self))
 
-    def __init__(self) -> None:
-        self.told: list[tuple[object, ...]] = []
+    @property
+    def clock(self) -> Callable[[], float]:
+        return self.policy.clock  # type: ignore[no-any-return]
+
+    @clock.setter
+    def clock(self, clock: Callable[[], float]) -> None:
+        self.policy.clock = clock
+
+    @property
+    def wake_at(self) -> Callable[[float], None]:
+        return self.policy.wake_at  # type: ignore[no-any-return]
+
+    @wake_at.setter
+    def wake_at(self, wake_at: Callable[[float], None]) -> None:
+        self.policy.wake_at = wake_at
+
+    @property
+    def reply_seconds(self) -> float:
+        return self.policy.reply_seconds  # type: ignore[no-any-return]
 
     def _note(self, what: str, consumer: IConsumer, *more: object) -> None:
         numbers = (consumer.credit, consumer.in_flight, consumer.waiting, consumer.capacity)
         self.told.append((what, consumer.id, *numbers, *more))
 
+    def _tell(self, what: str, *arguments: object) -> None:
+        if hasattr(self.policy, what):
+            getattr(self.policy, what)(*arguments)
+
     def add(self, consumer: IConsumer) -> None:
-        self._note("add", consumer)
+        self._note("add", consumer, consumer.place)
         self.policy.add(consumer)
 
     def remove(self, consumer: IConsumer) -> None:
@@ -48,22 +85,42 @@ class Noting:
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
         choice: IConsumer | None = self.policy.select(delivery)
+        self.told.append(("select", delivery.field("message_id"), None if choice is None else choice.id))
         return choice
 
+    def kind(self, delivery: IDelivery) -> Hashable:
+        kind: Hashable = self.policy.kind(delivery)
+        self.told.append(("kind", delivery.field("message_id"), kind))
+        return kind
+
+    def rank(self, delivery: IDelivery) -> float:
+        rank: float = self.policy.rank(delivery)
+        self.told.append(("rank", delivery.field("message_id"), rank))
+        return rank
+
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
-        self._note("sent", consumer, delivery.presettled)
-        self.policy.sent(consumer, delivery)
+        self._note("sent", consumer, delivery.field("message_id"), delivery.presettled)
+        self._tell("sent", consumer, delivery)
 
     def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
-        self._note("settled", consumer, outcome, seconds)
-        self.policy.settled(consumer, delivery, outcome, seconds)
+        self._note("settled", consumer, delivery.field("message_id"), outcome, seconds)
+        self._tell("settled", consumer, delivery, outcome, seconds)
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         self._note("credit", consumer, delta)
-        self.policy.credit_changed(consumer, delta)
+        self._tell("credit_changed", consumer, delta)
 
     def capacity_changed(self, consumer: IConsumer) -> None:
         self._note("capacity", consumer)
+        self._tell("capacity_changed", consumer)
+
+    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        self._note("asked", consumer, delivery.field("message_id"))
+        self.policy.asked(consumer, delivery)
+
+    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+        self._note("answered", consumer, seconds)
+        self.policy.answered(consumer, seconds)
 
 
 class Waiting(Pull):
@@ -73,22 +130,73 @@ class Waiting(Pull):
         return next(iter(self._consumers), None)
 
 
+class Choosy(fakes.Choosy):
+    """A message of subject A or B is for nobody while more than one is in flight."""
+
+    def select(self, delivery: IDelivery) -> Any:
+        self.open = set() if sum(each.in_flight for each in self.consumers) > 1 else {"A", "B"}
+        return super().select(delivery)
+
+
+class StickyAndChoosy(Choosy, fakes.Sticky):
+    """Both."""
+
+
+class FullAndAlphabetic(fakes.Full, fakes.Alphabetic):
+    """Both."""
+
+
+class StickyAndAlphabetic(fakes.Sticky, fakes.Alphabetic):
+    """Both."""
+
+
+class FullAndAsking(fakes.Full, fakes.Asking):
+    """Both."""
+
+
+class Busy(fakes.Asking):
+    """Nobody has a request while another's reply is awaited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy = 0
+
+    def select(self, delivery: IDelivery) -> Any:
+        return None if self.busy else super().select(delivery)
+
+    def remove(self, consumer: Any) -> None:
+        super().remove(consumer)
+        self.busy = 0
+
+    def asked(self, consumer: Any, delivery: IDelivery) -> None:
+        self.busy += 1
+
+    def answered(self, consumer: Any, seconds: float | None) -> None:
+        self.busy -= self.busy > 0
+
+
 class Alike(RuleBasedStateMachine):
     """The same events at the router's core and at the fake one."""
 
-    policy: ClassVar[type] = Pull
+    policy: ClassVar[type]
     consumers = Bundle("consumers")
 
     @initialize()
     def build(self) -> None:
-        self.stage = fakes.Stage(Noting)
+        self.told: list[tuple[object, ...]] = []
+        self.told_by_fake: list[tuple[object, ...]] = []
+        self.stage = fakes.Stage()
+        distribution = fakes.distribution(self._factory(self.told))
+        self.stage.router.policies.table.add_pattern("q", distribution)
         self.stage.producer()
-        self.real: Any = self.stage.address().policy
-        self.real.policy = self.policy()
-        self.policy_of_fake = Noting()
-        self.policy_of_fake.policy = self.policy()
-        self.fake = FakeRouter(self.policy_of_fake)
+        self.stage.consumer(ANSWERS, credit=1_000_000)
+        self.producer_of_answers = self.stage.producer(None)
+        self.fake = FakeRouter(Noting(self.policy(), self.told_by_fake))
         self.pairs: dict[str, tuple[fakes.FakeConsumer, FakeConsumer]] = {}
+        self.ids = count(1)
+
+    def _factory(self, told: list[tuple[object, ...]]) -> object:
+        return fakes._FactoryOf(lambda: Noting(self.policy(), told))
 
     @rule(target=consumers, credit=st.integers(0, 3))
     def attaches(self, credit: int) -> str:
@@ -116,21 +224,51 @@ class Alike(RuleBasedStateMachine):
         self.stage.router.set_capacity(real, capacity)
         self.fake.set_capacity(fake, capacity)
 
-    @rule(presettled=st.booleans())
-    def message_arrives(self, presettled: bool) -> None:
+    @rule(
+        presettled=st.booleans(),
+        subject=st.sampled_from("ABC"),
+        group=st.none() | consumers,
+        reply_to=st.sampled_from([None, ANSWERS]),
+    )
+    def message_arrives(self, presettled: bool, subject: str, group: str | None, reply_to: str | None) -> None:
         producer = self.stage.producer()
         if producer.may_send:
-            producer.sends(presettled)
-            self.fake.send(FakeDelivery(presettled=presettled))
+            fields = {"subject": subject, "group_id": group, "reply_to": reply_to, "message_id": next(self.ids) // 2}
+            # two by two they have the same id: which of them is replied to nobody can tell
+            producer.sends(presettled, **fields)
+            self.stage.turn()
+            self.fake.send(FakeDelivery(fields, presettled=presettled))
 
     @rule(consumer=consumers, index=st.integers(0, 9), outcome=st.sampled_from(OUTCOMES))
     def settles(self, consumer: str, index: int, outcome: Outcome) -> None:
         real, fake = self.pairs[consumer]
         if fake.in_flight:
             index %= fake.in_flight
-            real.settles(list(real.unsettled.values())[index], outcome)  # type: ignore[arg-type]
+            delivery: Any = list(real.unsettled.values())[index]
+            seconds = self.stage.router.now - delivery.sent_at
+            real.settles(delivery, outcome)
             self.stage.turn()
-            self.fake.settle(fake, outcome.state, index=index)
+            self.fake.settle(fake, outcome.state, seconds, index)
+
+    @rule(index=st.integers(0, 9))
+    def replies(self, index: int) -> None:
+        if self.fake.requests:
+            index %= self.fake.requests
+            id = self.fake._requests[index].delivery.field("message_id")
+            self.producer_of_answers.sends(to=ANSWERS, correlation_id=id)
+            self.stage.turn()
+            self.fake.reply(index)
+
+    @rule(seconds=st.sampled_from([0.25, 1.0, 4.0, 16.0]))
+    def later(self, seconds: float) -> None:
+        self.stage.later(seconds)
+        self.fake.later(seconds)
+
+    @rule()
+    def policy_is_replaced(self) -> None:
+        self.stage.switches(self.stage.address(), self._factory(self.told))
+        self.stage.turn()
+        self.fake.replace(Noting(self.policy(), self.told_by_fake))
 
     @rule(consumer=consumes(consumers))
     def leaves(self, consumer: str) -> None:
@@ -139,14 +277,32 @@ class Alike(RuleBasedStateMachine):
         self.fake.detach(fake)
 
     @invariant()
-    def policies_are_told_alike(self) -> None:
-        assert self.policy_of_fake.told == self.real.told
+    def policies_are_asked_and_told_alike(self) -> None:
+        assert self.told_by_fake == self.told
+
+    @invariant()
+    def as_much_is_held(self) -> None:
+        address = self.stage.address()
+        assert (len(self.fake.held), len(self.fake.returned)) == (len(address.held), len(address.returned))
 
 
-class AlikeWaiting(Alike):
-    policy = Waiting
-
-
-TestAlike = Alike.TestCase
-TestAlikeWaiting = AlikeWaiting.TestCase
-TestAlike.settings = TestAlikeWaiting.settings = settings(TestAlike.settings, max_examples=50)
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Pull,
+        Waiting,
+        Choosy,
+        fakes.Full,
+        fakes.Late,
+        fakes.Sticky,
+        StickyAndChoosy,
+        FullAndAlphabetic,
+        StickyAndAlphabetic,
+        FullAndAsking,
+        Busy,
+    ],
+    ids=lambda policy: policy.__name__,
+)
+def test_the_fake_router_does_as_the_router_does(policy: type) -> None:
+    machine: Any = type("AlikeFor", (Alike,), {"policy": policy})
+    run_state_machine_as_test(machine, settings=settings(machine.TestCase.settings, max_examples=60))

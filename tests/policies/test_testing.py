@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Hashable
 from typing import Any
 
 import pytest
@@ -24,6 +25,9 @@ from txrouter.interfaces import (
     IDistributionPolicy,
     IDistributionPolicyFactory,
     IProducer,
+    IRanking,
+    IReplyWatcher,
+    ISelective,
 )
 from txrouter.policies import pull
 from txrouter.testing import FakeConsumer, FakeDelivery, FakeProducer, FakeRouter, PolicyContract
@@ -69,6 +73,19 @@ class Waits(First):
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
         return self.consumers[0] if self.consumers else None
+
+
+@implementer(IReplyWatcher)
+class Asks(First):
+    """Hears of replies."""
+
+    reply_seconds = 10.0
+
+    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        self.told.append(("asked", consumer.id))
+
+    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+        self.told.append(("answered", consumer.id, seconds))
 
 
 @pytest.fixture
@@ -188,6 +205,46 @@ def test_what_is_no_consumer_of_the_address_is_refused(choice: Any) -> None:
     router.attach("a", credit=1)
     with pytest.raises(AssertionError, match="not attached"):
         router.send()
+
+
+def test_a_message_that_nobody_is_there_for_is_not_held(router: FakeRouter) -> None:
+    assert router.send() is None
+    assert router.held == []
+
+
+def test_another_policy_takes_over_what_is_in_flight_and_held(router: FakeRouter) -> None:
+    a = router.attach("a", credit=1)
+    router.send(), router.send()
+    other = First()
+    router.replace(other)
+    router.settle(a)
+    router.grant(a, 1)
+    assert other.told == [
+        ("add", "a", 0),
+        ("settled", "a", 0, "accepted", 0.0),
+        ("credit", "a", 1, 1),
+        ("sent", "a", 0, 1),
+    ]
+
+
+def test_a_reply_is_given_up_after_the_time_that_the_policy_says() -> None:
+    router = FakeRouter(Asks())
+    router.attach("a", credit=2)
+    for id in range(2):
+        router.send(FakeDelivery({"reply_to": "answers", "message_id": id}))
+        router.later(4.0)
+    router.later(3.0)
+    assert (router.requests, router.policy.told[-1]) == (1, ("answered", "a", None))
+    router.reply()
+    assert (router.requests, router.policy.told[-1]) == (0, ("answered", "a", 7.0))
+
+
+def test_a_message_is_a_request_if_its_reply_can_be_known() -> None:
+    router = FakeRouter(Asks())
+    router.attach("a", credit=2)
+    router.send(FakeDelivery({"reply_to": "answers"}))
+    router.send(FakeDelivery({"message_id": 1}))
+    assert router.requests == 0
 
 
 def test_without_hypothesis_it_says_what_is_missing() -> None:
@@ -317,6 +374,68 @@ class Trusting(First):
         assert consumer is self.selected, "that was not selected"
 
 
+class Miserly(First):
+    """Never has more than two messages in flight; and does not know that what a consumer has when it leaves is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_flight = 0
+
+    def select(self, delivery: IDelivery) -> IConsumer | None:
+        return super().select(delivery) if self.in_flight < 2 else None
+
+    def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        self.in_flight += 1
+
+    def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
+        self.in_flight -= 1
+
+
+class Careful(First):
+    """Never has more than two messages in flight."""
+
+    def select(self, delivery: IDelivery) -> IConsumer | None:
+        return super().select(delivery) if sum(each.in_flight for each in self.consumers) < 2 else None
+
+
+class Possessive(First):
+    """Expects to have sent all that is settled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mine: set[IDelivery] = set()
+
+    def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        self.mine.add(delivery)
+
+    def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
+        assert delivery in self.mine, "that was not sent by this policy"
+
+
+@implementer(ISelective)
+class Vague(First):
+    """Says of what kind a message is by what cannot be hashed."""
+
+    def kind(self, delivery: IDelivery) -> Hashable:
+        return ("like", ["this"])
+
+
+@implementer(IRanking)
+class Rankless(First):
+    """Says nothing of where a message stands."""
+
+    def rank(self, delivery: IDelivery) -> float:
+        return None  # type: ignore[return-value]
+
+
+@implementer(IRanking)
+class Endless(Rankless):
+    """Ranks by what is no number."""
+
+    def rank(self, delivery: IDelivery) -> float:
+        return float("nan")
+
+
 @implementer(IDistributionPolicy, ICreditWatcher)
 class Unfinished:  # type: ignore[misc]
     """Declares what it does not have."""
@@ -369,6 +488,16 @@ def test_the_contract_accepts_a_policy_that_waits_if_it_says_so() -> None:
     assert "there is credit of" in complaint(Waits)
 
 
+def test_the_contract_accepts_a_policy_that_holds_for_a_time_if_it_says_so() -> None:
+    assert complaint(Careful, examples=50, work_conserving=False) == ""
+
+
+@pytest.mark.parametrize("kind", [Lazy, Miserly])
+def test_the_contract_finds_that_a_policy_holds_for_ever_unless_it_may(kind: type) -> None:
+    assert "would be held for ever" in complaint(kind, work_conserving=False)
+    assert complaint(kind, examples=30, work_conserving=False, live=False) == ""
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -384,6 +513,10 @@ def test_the_contract_accepts_a_policy_that_waits_if_it_says_so() -> None:
         (Strict, "there is something in flight"),
         (Trusting, "that was not selected"),
         (Unfinished, "credit_changed"),
+        (Possessive, "not sent by this policy"),
+        (Vague, "kind returned ('like', ['this']), which is not hashable"),
+        (Rankless, "rank returned None, which is no number"),
+        (Endless, "rank returned nan, which is no number"),
     ],
 )
 def test_the_contract_finds_what_is_wrong(kind: type, words: str) -> None:

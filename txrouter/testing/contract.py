@@ -6,7 +6,9 @@ import dataclasses
 import json
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from functools import partial
+from math import isnan
 from typing import Any, ClassVar
 
 from zope.interface.verify import verifyObject
@@ -52,6 +54,22 @@ FACETS = (
 )
 
 
+LATER = (0.01, 1.0, 60.0, 3600.0)
+"""Seconds: in each round of `everything_goes_at_last` these pass."""
+
+
+def _build(factory: Any, options: Any, seed: int) -> Any:
+    return factory.build(options, random.Random(seed))
+
+
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:  # a tuple of lists, for one
+        return False
+    return True
+
+
 class _StrictRouter(FakeRouter):
     """Checks every choice, and notes it."""
 
@@ -71,6 +89,42 @@ class _StrictRouter(FakeRouter):
             assert name in able if able else name is None, f"select returned {name}; there is credit of {able}"
         return choice
 
+    def rank(self, delivery: FakeDelivery) -> float:
+        if not IRanking.providedBy(self.policy):
+            return 0.0
+        before = self._numbers()
+        rank: object = self.policy.rank(delivery)
+        is_number = isinstance(rank, int | float) and not isnan(rank)
+        assert is_number, f"rank returned {rank!r}, which is no number"
+        assert self._numbers() == before, "rank changed a consumer"
+        return float(rank)  # type: ignore[arg-type]
+
+    def kind(self, delivery: FakeDelivery) -> Hashable:
+        before = self._numbers()
+        kind = super().kind(delivery)
+        assert _is_hashable(kind), f"kind returned {kind!r}, which is not hashable"
+        assert self._numbers() == before, "kind changed a consumer"
+        return kind
+
+    def all_goes_well(self) -> None:
+        """Everything in flight is accepted, all replies come, everybody has credit for whatever is there, and a good
+        deal of time passes."""
+        for consumer in self.consumers.values():
+            while consumer.in_flight:
+                self.settle(consumer)
+        while self.requests:
+            self.reply()
+        credit = self.unsent + 1
+        for consumer in self.consumers.values():
+            self.set_credit(consumer, max(consumer.credit, credit))
+        for seconds in LATER:
+            self.later(seconds)
+
+    @property
+    def unsent(self) -> int:
+        """How many messages are held, returned, or wait for one consumer."""
+        return len(self.held) + len(self.returned) + sum(each.waiting for each in self.consumers.values())
+
     def _numbers(self) -> list[tuple[object, ...]]:
         return [(each.credit, each.in_flight, each.waiting, each.capacity) for each in self.consumers.values()]
 
@@ -83,6 +137,10 @@ class PolicyContract(stateful.RuleBasedStateMachine):
     - a selected consumer is attached, and selecting changes no consumer's numbers;
     - the same events and the same seed lead to the same choices, and describing changes nothing;
     - as long as anybody has credit, a consumer with credit is selected, and None otherwise (`work_conserving`);
+    - nothing is held for ever: all of it goes when what is in flight is settled, replies have come, there is credit for
+      everything, and time has passed (`live`);
+    - a policy that is put in the place of another, with messages in flight and held, does as well as any;
+    - a rank is a number, a kind can be hashed, and a description can be written as JSON;
     - the factory, the policy and each facet that it declares have the methods that the interfaces ask for;
     - no call raises.
     """
@@ -94,6 +152,8 @@ class PolicyContract(stateful.RuleBasedStateMachine):
     work_conserving: ClassVar[bool] = True
     """Set it to False for a policy that may hold a message although there is credit, or may let it wait for a consumer
     that has none."""
+    live: ClassVar[bool] = True
+    """Set it to False for a policy that may hold a message until another consumer comes, or for good."""
     properties: ClassVar[st.SearchStrategy[dict[str, Any]]] = st.just({})
     """Link properties of consumers: draw those that your policy reads, with good values and bad ones."""
     fields: ClassVar[st.SearchStrategy[dict[str, Any]]] = st.just({})
@@ -113,7 +173,8 @@ class PolicyContract(stateful.RuleBasedStateMachine):
         assert re.fullmatch(".+", factory.summary), f"not one line: {factory.summary!r}"
         assert dataclasses.is_dataclass(factory.options), f"its options are no dataclass: {factory.options!r}"
         options = self.factory.options() if self.options is None else self.options
-        policies = [factory.build(options, random.Random(seed)) for _ in range(2)]
+        self.build_policy = partial(_build, factory, options, seed)
+        policies = [self.build_policy() for _ in range(2)]
         self.routers = tuple(_StrictRouter(policy, self.work_conserving) for policy in policies)
         for facet in FACETS:
             if facet is IDistributionPolicy or facet.providedBy(policies[0]):
@@ -140,7 +201,7 @@ class PolicyContract(stateful.RuleBasedStateMachine):
         cost=st.integers(0, 1),
     )
     def attach(self, **more: Any) -> str:
-        """A consumer attaches, or was attached when the policy was put in the place of another."""
+        """A consumer attaches. If it was there before the policy, it may have credit, and messages in flight."""
         return self._attach(**more)
 
     @rule(consumer=stateful.consumes(consumers))
@@ -202,6 +263,23 @@ class PolicyContract(stateful.RuleBasedStateMachine):
     def later(self, seconds: float) -> None:
         """Time passes."""
         self._both(lambda router: router.later(seconds))
+
+    @rule()
+    def replace(self) -> None:
+        """The policy is put in the place of another, with these consumers and messages."""
+        self._both(lambda router: router.replace(self.build_policy()))
+
+    @rule()
+    def everything_goes_at_last(self) -> None:
+        """Consumers settle and reply, there is credit, and time passes: until nothing is held any more."""
+        for router in self.routers if self.live else ():
+            while router.unsent:
+                before = router.unsent
+                router.all_goes_well()
+                assert router.unsent < before, (
+                    f"{before} messages would be held for ever: everything in flight is settled, all replies have "
+                    f"come, there is credit for all of them, and {sum(LATER):.0f} seconds have passed"
+                )
 
     @rule()
     def describe(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import insort_left, insort_right
+from collections.abc import Hashable
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from txrouter.interfaces import (
     ICapacityWatcher,
@@ -23,39 +24,43 @@ from txrouter.testing.fakes import FakeConsumer, FakeDelivery
 __all__ = ["FakeRouter"]
 
 
+class _Request(NamedTuple):
+    consumer: FakeConsumer
+    delivery: FakeDelivery
+    sent_at: float
+    given_up_at: float
+    known_by: tuple[object, object]
+    """The address its reply is sent to, and the correlation id that this has."""
+
+
 class FakeRouter:
     """One address of a router, without the rest of it: keeps the numbers, and tells the policy as the router does.
 
     `consumers` are those attached, by id; `held` the deliveries that have no consumer yet, the first to go first;
-    `returned` the deliveries that a consumer has released and that wait for another.
+    `returned` the deliveries that a consumer has released and that wait for another. A delivery's `ttl` is not looked
+    at.
     """
 
     def __init__(self, policy: IDistributionPolicy) -> None:
-        self.policy: Any = policy
         self.now = 0.0
-        if ITimed.providedBy(self.policy):
-            self.policy.clock = self._clock
-        if IWoken.providedBy(self.policy):
-            self.policy.wake_at = self._wake_at
         self.consumers: dict[str, FakeConsumer] = {}
         self.held: list[FakeDelivery] = []
         self.returned: list[FakeDelivery] = []
         self._wakes_at = inf
+        self._arrivals: dict[FakeDelivery, float] = {}
         self._ranks: dict[FakeDelivery, float] = {}
-        self._requests: list[tuple[FakeConsumer, FakeDelivery, float]] = []
+        self._requests: list[_Request] = []
         self._queues: dict[FakeConsumer, list[FakeDelivery]] = {}
         self._unsettled: dict[FakeConsumer, list[FakeDelivery]] = {}
         self._released: dict[FakeDelivery, set[FakeConsumer]] = {}
+        self._use(policy)
 
-    def attach(self, id: str, **more: Any) -> FakeConsumer:
-        """A consumer attaches. `more` is what `FakeConsumer` takes; with `credit` or `in_flight` it is one that was
-        there already when the policy was put in the place of another."""
-        consumer = self.consumers[id] = FakeConsumer(id, **more)
-        self._queues[consumer] = []
-        self._unsettled[consumer] = [FakeDelivery() for _ in range(consumer.in_flight)]
-        self.policy.add(consumer)
-        self._offer_held()
-        return consumer
+    def _use(self, policy: IDistributionPolicy) -> None:
+        self.policy: Any = policy
+        if ITimed.providedBy(self.policy):
+            self.policy.clock = self._clock
+        if IWoken.providedBy(self.policy):
+            self.policy.wake_at = self._wake_at
 
     def _clock(self) -> float:
         return self.now
@@ -64,25 +69,66 @@ class FakeRouter:
         if when < self._wakes_at:
             self._wakes_at = when
 
-    def later(self, seconds: float) -> None:
-        """Time passes. It stands still otherwise. A policy that wants to be asked again then is asked."""
-        self.now += seconds
-        if self._wakes_at <= self.now:
-            self._wakes_at = inf
-            self._offer_held()
+    def replace(self, policy: IDistributionPolicy) -> None:
+        """Another policy is put in the place of this one. It finds consumers with credit and with messages in flight,
+        of which it will hear that they are settled; it hears nothing of requests that were sent before."""
+        held, returned = self.held, self.returned
+        for consumer, queue in self._queues.items():
+            held += queue
+            queue.clear()
+            consumer.waiting = 0
+            consumer.place = None
+        held.sort(key=self._arrivals.__getitem__)
+        self._requests.clear()
+        self._ranks.clear()
+        self._use(policy)
+        for consumer in self.consumers.values():
+            self.policy.add(consumer)
+        self.held, self.returned = [], []
+        for shelf, deliveries in ((self.held, held), (self.returned, returned)):
+            for delivery in deliveries:
+                self._shelve(delivery, shelf)
+        self._offer()
+
+    # -- what happens ----------------------------------------------------------------------------------------------
+
+    def attach(self, id: str, **more: Any) -> FakeConsumer:
+        """A consumer attaches. `more` is what `FakeConsumer` takes; with `credit` or `in_flight` it is one that was
+        there already when the policy was put in the place of another."""
+        consumer = self.consumers[id] = FakeConsumer(id, **more)
+        self._queues[consumer] = []
+        self._unsettled[consumer] = [FakeDelivery() for _ in range(consumer.in_flight)]
+        self.policy.add(consumer)
+        self._offer()
+        return consumer
 
     def detach(self, consumer: FakeConsumer) -> None:
         """A consumer leaves. What it had in flight is lost, untold; what waited for it is offered to others."""
         del self.consumers[consumer.id]
         self.policy.remove(consumer)
+        consumer.place = None
         del self._unsettled[consumer]
-        self._requests = [each for each in self._requests if each[0] is not consumer]
+        self._requests = [each for each in self._requests if each.consumer is not consumer]
         for delivery in reversed(self._queues.pop(consumer)):
-            self._hold(delivery, first=True)
+            self._shelve(delivery, self.held, first=True)
         consumer.waiting = 0
+        self.returned = [each for each in self.returned if self._others(each)]
         if not self.consumers:
             self.held.clear()
-        self._offer_held()
+        self._offer()
+
+    def later(self, seconds: float) -> None:
+        """Time passes. It stands still otherwise. A policy that wants to be asked again then is asked, and replies that
+        are awaited no longer are given up."""
+        self.now += seconds
+        woken = self._wakes_at <= self.now
+        if woken:
+            self._wakes_at = inf
+        due = sorted((each for each in self._requests if each.given_up_at <= self.now), key=lambda each: each[3])
+        for request in due:
+            self._over(request, None)
+        if woken or (due and self.held):
+            self._offer()
 
     def grant(self, consumer: FakeConsumer, credit: int) -> None:
         """A consumer gives `credit` more."""
@@ -102,7 +148,7 @@ class FakeRouter:
         while queue and consumer.credit > 0:
             consumer.waiting -= 1
             self._send(consumer, queue.pop(0))
-        self._offer_held()
+        self._offer()
 
     def set_capacity(self, consumer: FakeConsumer, capacity: float) -> None:
         """A consumer's capacity changes."""
@@ -113,10 +159,16 @@ class FakeRouter:
     def send(self, delivery: FakeDelivery | None = None) -> FakeConsumer | None:
         """A message arrives. Returns who it is sent to at once; None if it is held, or waits for a consumer."""
         delivery = delivery or FakeDelivery()
-        if not self.held:
-            return self._place(delivery)
-        self._hold(delivery)
-        return self._offer_held().get(delivery) if ISelective.providedBy(self.policy) else None
+        self._arrivals[delivery] = self.now
+        if self.held:
+            self._shelve(delivery, self.held)
+            return self._offer().get(delivery) if ISelective.providedBy(self.policy) else None
+        choice = self.choose(delivery)
+        if choice is None:
+            if self.consumers:
+                self._shelve(delivery, self.held)
+            return None
+        return self._give(choice, delivery)
 
     def settle(
         self, consumer: FakeConsumer, outcome: str = "accepted", seconds: float = 0.0, index: int = 0
@@ -133,36 +185,43 @@ class FakeRouter:
             self.policy.settled(consumer, delivery, outcome, seconds)
         if outcome not in ("accepted", "settled"):
             for request in [each for each in self._requests if each[:2] == (consumer, delivery)]:
-                self.give_up(self._requests.index(request))
+                self._over(request, None)
         taker = None
         if outcome == "released":
             self._released.setdefault(delivery, set()).add(consumer)
-            taker = self._place(delivery)
-        self._offer_held()
+            if self._others(delivery):
+                taker = self._send_returned(delivery)
+                if taker is None:
+                    self._shelve(delivery, self.returned)
+        if self.held:
+            self._offer()
         return taker
+
+    @property
+    def requests(self) -> int:
+        """How many replies are awaited."""
+        return len(self._requests)
 
     def reply(self, index: int = 0) -> None:
         """A reply comes: to the oldest request, or the one after `index` others.
 
         :raise IndexError: there is no such request.
         """
-        consumer, _, since = self._requests.pop(index)
-        self.policy.answered(consumer, self.now - since)
-        self._offer_held()
+        request = self._requests[index]
+        self._over(request, self.now - request.sent_at)
+        if self.held:
+            self._offer()
 
     def give_up(self, index: int = 0) -> None:
-        """A reply is not awaited any more.
+        """A reply is not awaited any more, sooner than by its time.
 
         :raise IndexError: there is no such request.
         """
-        consumer = self._requests.pop(index)[0]
-        self.policy.answered(consumer, None)
-        self._offer_held()
+        self._over(self._requests[index], None)
+        if self.held:
+            self._offer()
 
-    @property
-    def requests(self) -> int:
-        """How many replies are awaited."""
-        return len(self._requests)
+    # -- what is asked ---------------------------------------------------------------------------------------------
 
     def choose(self, delivery: FakeDelivery) -> FakeConsumer | None:
         """Ask the policy.
@@ -176,53 +235,59 @@ class FakeRouter:
         assert choice is consumer, f"select returned {choice!r}, which is not attached"
         return consumer
 
-    def _place(self, delivery: FakeDelivery) -> FakeConsumer | None:
-        if delivery in self._released:
-            return self._place_returned(delivery, self._released[delivery])
-        choice = self.choose(delivery)
-        if choice is None:
-            self._hold(delivery)
-            return None
-        return self._give(choice, delivery)
+    def rank(self, delivery: FakeDelivery) -> float:
+        """Ask the policy for a rank; 0 if it has none to give."""
+        return float(self.policy.rank(delivery)) if IRanking.providedBy(self.policy) else 0.0
+
+    def kind(self, delivery: FakeDelivery) -> Hashable:
+        """Ask the policy for a kind; None if all are alike to it."""
+        kind: Hashable = self.policy.kind(delivery) if ISelective.providedBy(self.policy) else None
+        return kind
+
+    # -- what comes of it ------------------------------------------------------------------------------------------
+
+    def _shelve(self, delivery: FakeDelivery, shelf: list[FakeDelivery], first: bool = False) -> None:
+        if delivery not in self._ranks:
+            self._ranks[delivery] = self.rank(delivery)
+        insort = insort_left if first else insort_right
+        insort(shelf, delivery, key=self._ranks.__getitem__)
 
     def _give(self, choice: FakeConsumer, delivery: FakeDelivery) -> FakeConsumer | None:
         if choice.credit > 0 and not self._queues[choice]:
             self._send(choice, delivery)
             return choice
+        self._shelve(delivery, self._queues[choice])
         choice.waiting += 1
-        self._queues[choice].append(delivery)
         return None
 
-    def _place_returned(self, delivery: FakeDelivery, released: set[FakeConsumer]) -> FakeConsumer | None:
-        others = [consumer for consumer in self.consumers.values() if consumer not in released]
-        if not others:
-            return None  # it goes back to its producer
-        able = [consumer for consumer in others if consumer.credit > 0]
+    def _others(self, delivery: FakeDelivery) -> list[FakeConsumer]:
+        """Those that have not released it; where there are none, it goes back to its producer."""
+        released = self._released[delivery]
+        return [consumer for consumer in self.consumers.values() if consumer not in released]
+
+    def _send_returned(self, delivery: FakeDelivery) -> FakeConsumer | None:
+        able = [consumer for consumer in self._others(delivery) if consumer.credit > 0]
         choice = self.choose(delivery)
         if choice not in able:
             choice = able[0] if able else None
-        if choice is None:
-            self.returned.append(delivery)
-        else:
+        if choice is not None:
             self._send(choice, delivery)
         return choice
 
-    def _hold(self, delivery: FakeDelivery, first: bool = False) -> None:
-        if IRanking.providedBy(self.policy) and delivery not in self._ranks:
-            self._ranks[delivery] = float(self.policy.rank(delivery))
-        insort = insort_left if first else insort_right
-        insort(self.held, delivery, key=lambda each: self._ranks.get(each, 0.0))
-
-    def _offer_held(self) -> dict[FakeDelivery, FakeConsumer]:
-        returned, self.returned = self.returned, []
-        for delivery in returned:
-            self._place_returned(delivery, self._released[delivery])
+    def _offer(self) -> dict[FakeDelivery, FakeConsumer]:
+        """Offer what is returned and what is held. Returns who got what of the latter."""
+        for delivery in list(self.returned):
+            if not self._any_credit():
+                break
+            if self._send_returned(delivery) is not None:
+                self.returned.remove(delivery)
         taken: dict[FakeDelivery, FakeConsumer] = {}
-        selective = ISelective.providedBy(self.policy)
-        declined = set()
+        declined: set[Hashable] = set()
         for delivery in list(self.held):
-            kind = self.policy.kind(delivery) if selective else None
-            if not self._any_credit() or kind in declined:
+            if not self._any_credit():
+                break
+            kind = self.kind(delivery)
+            if kind in declined:
                 continue
             choice = self.choose(delivery)
             if choice is None:
@@ -243,6 +308,21 @@ class FakeRouter:
             self._unsettled[consumer].append(delivery)
         if ISendWatcher.providedBy(self.policy):
             self.policy.sent(consumer, delivery)
-        if IReplyWatcher.providedBy(self.policy) and delivery.fields.get("reply_to") is not None:
-            self._requests.append((consumer, delivery, self.now))
-            self.policy.asked(consumer, delivery)
+        if IReplyWatcher.providedBy(self.policy):
+            self._expect(consumer, delivery)
+
+    def _expect(self, consumer: FakeConsumer, delivery: FakeDelivery) -> None:
+        to, id = delivery.field("reply_to"), delivery.field("message_id")
+        if id is None:
+            id = delivery.field("correlation_id")
+        if not to or id is None:
+            return
+        for request in [each for each in self._requests if each.known_by == (to, id)]:
+            self._over(request, None)  # which of the two is replied to nobody can tell
+        given_up_at = self.now + self.policy.reply_seconds
+        self._requests.append(_Request(consumer, delivery, self.now, given_up_at, (to, id)))
+        self.policy.asked(consumer, delivery)
+
+    def _over(self, request: _Request, seconds: float | None) -> None:
+        self._requests.remove(request)
+        self.policy.answered(request.consumer, seconds)
