@@ -54,6 +54,7 @@ LAYERS = [
             "config_capacity",
             "config_checks",
             "config_limits",
+            "config_shadow",
             "config_tls",
             "registry",
         },

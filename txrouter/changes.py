@@ -101,10 +101,7 @@ def _listeners(config: Config) -> dict[str, str]:
 
 
 def _addresses(config: Config) -> dict[str, str]:
-    said = {}
-    for address in config.address:
-        by_priority = ", by priority" if address.priority else ""
-        said[words.addresses(address)] = words.distribution(address.distribution, address.options) + by_priority
+    said = {words.addresses(address): words.distribution_of(address) for address in config.address}
     router = config.router
     return said | {"other addresses": words.distribution(router.default_distribution, router.default_options)}
 

@@ -39,6 +39,7 @@ from txrouter.config_checks import (
     sentence,
 )
 from txrouter.config_limits import ClientLimitsTable, LimitsTable, limits_of
+from txrouter.config_shadow import Shadow, ShadowTable
 from txrouter.config_tls import (
     Certificate,
     ClientCA,
@@ -169,6 +170,8 @@ class Address(Table):
     """The policy's options: an instance of its options dataclass."""
     priority: bool = False
     """Whether what is held leaves by the priority in its header; or in the order it came."""
+    shadow: Shadow = None
+    """A policy that runs beside it and decides nothing, to be compared."""
 
     _factory: IDistributionPolicyFactory = PrivateAttr()
 
@@ -193,7 +196,8 @@ class Address(Table):
         self._factory = (context or Context.new()).registry.factory(self.distribution)
 
     def _add_to(self, table: AddressTable) -> None:
-        distribution = Distribution(self._factory, self.options, self.priority)
+        shadow = None if self.shadow is None else self.shadow.as_distribution()
+        distribution = Distribution(self._factory, self.options, self.priority, shadow)
         if self.pattern is not None:
             table.add_pattern(self.pattern, distribution)
         elif self.prefix is not None:
@@ -352,5 +356,7 @@ def _keys(place: tuple[int | str, ...]) -> list[str]:
     """The keys of the table that `place` is in."""
     if place[:2] == ("limits", "client") and len(place) > 3:
         return list(ClientLimitsTable.model_fields)
+    if place[0] == "address" and place[2:3] == ("shadow",) and len(place) > 3:
+        return list(ShadowTable.model_fields)
     table = _TABLES[place[0]] if len(place) > 1 else Config
     return list(table.model_fields)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from txrouter.core.limits import Limits
     from txrouter.core.users import Group
 
-__all__ = ["addresses", "distribution", "group", "summary", "value", "values"]
+__all__ = ["addresses", "distribution", "distribution_of", "group", "summary", "value", "values"]
 
 
 def summary(config: Config) -> list[tuple[str, str]]:
@@ -21,7 +21,7 @@ def summary(config: Config) -> list[tuple[str, str]]:
     return [
         ("router", router.id),
         *(("listens on", _listener(listener)) for listener in config.listener),
-        *((addresses(address), distribution(address.distribution, address.options)) for address in config.address),
+        *((addresses(address), distribution_of(address)) for address in config.address),
         ("other addresses", distribution(router.default_distribution, router.default_options)),
         *_limits(config.limits),
         ("access", _access(len(config.access))),
@@ -66,6 +66,14 @@ def _access(rules: int) -> str:
 def addresses(address: Address) -> str:
     """Which ones it is for."""
     return f"{address.prefix} and below" if address.pattern is None else str(address.pattern)
+
+
+def distribution_of(address: Address) -> str:
+    """How messages to them are distributed."""
+    said = distribution(address.distribution, address.options)
+    if address.shadow is not None:
+        said += f", with the shadow {distribution(address.shadow.distribution, address.shadow.options)}"
+    return said + (", by priority" if address.priority else "")
 
 
 def distribution(name: str, options: Any) -> str:

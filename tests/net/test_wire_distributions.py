@@ -130,3 +130,24 @@ async def test_a_multicast_address_can_hold_by_priority(start: Start) -> None:
     for each in consumer, other:
         await each.count(3)
         assert each.bodies == ["9", "4", "0"]
+
+
+# -- shadows -----------------------------------------------------------------------------------------------------------
+
+
+@ensureDeferred
+async def test_a_shadow_is_compared_and_what_came_of_it_is_reported_at_the_end(start: Start) -> None:
+    shadow = {"distribution": "exclusive"}
+    router = await start(address=[{"pattern": "x", "distribution": "round-robin", "shadow": shadow}])
+    consumers = [await router.receiver("x", credit=10, takes=ACCEPTED) for _ in range(2)]
+    producer = await router.sender("x")
+    for _ in range(4):
+        await producer.credited()
+        assert await producer.send(b"\0Sw\xa1\5hello").over() == ACCEPTED
+    assert [len(each.messages) for each in consumers] == [2, 2]
+    beside = router.core.addresses["x"].shadow
+    assert beside is not None
+    assert [each["would_have_got"] for each in beside.report()["consumers"]] == [4, 0]  # type: ignore[attr-defined]
+    await router.service.stopService()
+    ((event, fields),) = router.reports
+    assert (event, fields["distribution"], fields["decisions"], fields["differed"]) == ("shadow", "exclusive", 4, 2)

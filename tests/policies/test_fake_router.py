@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Hashable
 from itertools import count
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from hypothesis.stateful import (
 from zope.interface import directlyProvides, implementer, providedBy
 
 from tests.unit.core import fakes
+from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.core.outcomes import ACCEPTED, RELEASED, Outcome, modified, rejected
 from txrouter.interfaces import (
     ICapacityWatcher,
@@ -30,6 +32,7 @@ from txrouter.interfaces import (
     IDeliveryWatcher,
     IDistributionPolicy,
 )
+from txrouter.policies import pull
 from txrouter.policies.pull import Pull
 from txrouter.testing import FakeConsumer, FakeDelivery, FakeRouter
 
@@ -175,10 +178,23 @@ class Busy(fakes.Asking):
         self.busy -= self.busy > 0
 
 
+@implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher)
+class Raises:
+    """Can do nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self._fail
+
+    def _fail(self, *_arguments: object) -> None:
+        raise RuntimeError("can do nothing")
+
+
 class Alike(RuleBasedStateMachine):
     """The same events at the router's core and at the fake one."""
 
     policy: ClassVar[type]
+    shadows: ClassVar[tuple[type, ...]] = ()
+    """What may run beside it, in the router."""
     consumers = Bundle("consumers")
 
     @initialize()
@@ -186,17 +202,23 @@ class Alike(RuleBasedStateMachine):
         self.told: list[tuple[object, ...]] = []
         self.told_by_fake: list[tuple[object, ...]] = []
         self.stage = fakes.Stage()
-        distribution = fakes.distribution(self._factory(self.told))
-        self.stage.router.policies.table.add_pattern("q", distribution)
         self.stage.producer()
         self.stage.consumer(ANSWERS, credit=1_000_000)
         self.producer_of_answers = self.stage.producer(None)
         self.fake = FakeRouter(Noting(self.policy(), self.told_by_fake))
+        self._use(self._distribution())
         self.pairs: dict[str, tuple[fakes.FakeConsumer, FakeConsumer]] = {}
         self.ids = count(1)
 
-    def _factory(self, told: list[tuple[object, ...]]) -> object:
-        return fakes._FactoryOf(lambda: Noting(self.policy(), told))
+    def _distribution(self) -> Distribution:
+        return fakes.distribution(fakes._FactoryOf(lambda: Noting(self.policy(), self.told)))
+
+    def _use(self, distribution: Distribution) -> None:
+        self.distribution = distribution
+        table = AddressTable(fakes.distribution(pull.factory))
+        table.add_pattern("q", distribution)
+        self.stage.router.policies.use(table)
+        self.stage.turn()
 
     @rule(target=consumers, credit=st.integers(0, 3))
     def attaches(self, credit: int) -> str:
@@ -266,9 +288,14 @@ class Alike(RuleBasedStateMachine):
 
     @rule()
     def policy_is_replaced(self) -> None:
-        self.stage.switches(self.stage.address(), self._factory(self.told))
-        self.stage.turn()
+        self._use(self._distribution())
         self.fake.replace(Noting(self.policy(), self.told_by_fake))
+
+    @rule(index=st.integers(0, 9))
+    def shadow_is_replaced(self, index: int) -> None:
+        if self.shadows:
+            shadow = [None, *map(fakes.distribution, self.shadows)][index % (1 + len(self.shadows))]
+            self._use(dataclasses.replace(self.distribution, shadow=shadow))
 
     @rule(consumer=consumes(consumers))
     def leaves(self, consumer: str) -> None:
@@ -286,7 +313,7 @@ class Alike(RuleBasedStateMachine):
         assert (len(self.fake.held), len(self.fake.returned)) == (len(address.held), len(address.returned))
 
 
-@pytest.mark.parametrize(
+POLICIES = pytest.mark.parametrize(
     "policy",
     [
         Pull,
@@ -303,6 +330,19 @@ class Alike(RuleBasedStateMachine):
     ],
     ids=lambda policy: policy.__name__,
 )
+
+
+@POLICIES
 def test_the_fake_router_does_as_the_router_does(policy: type) -> None:
-    machine: Any = type("AlikeFor", (Alike,), {"policy": policy})
-    run_state_machine_as_test(machine, settings=settings(machine.TestCase.settings, max_examples=60))
+    run({"policy": policy})
+
+
+@POLICIES
+def test_a_policy_does_not_notice_its_shadow(policy: type) -> None:
+    run({"policy": policy, "shadows": (Pull, StickyAndChoosy, fakes.Late, Raises)})
+
+
+def run(attributes: dict[str, object]) -> None:
+    """Try it with some policies."""
+    machine: Any = type("AlikeFor", (Alike,), attributes)
+    run_state_machine_as_test(machine, settings=settings(machine.TestCase.settings, max_examples=30))

@@ -53,6 +53,12 @@ def test_a_good_config_is_ok_and_what_it_means_is_shown(tmp_path: Path, capsys: 
     assert said.err == ""
 
 
+def test_a_shadow_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = '[[address]]\npattern = "x"\ndistribution = "pull"\nshadow = { distribution = "peak-ewma" }\n'
+    assert cli.main(["check", write(tmp_path / "router.toml", text)]) == 0
+    assert "pull, with the shadow peak-ewma (decay_seconds = 10.0)" in capsys.readouterr().out
+
+
 LIMITS = """
 [limits]
 max_links = 7

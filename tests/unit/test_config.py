@@ -22,6 +22,7 @@ from txrouter.config_access import ForClients
 from txrouter.core.addresses import normalise
 from txrouter.core.limits import Limits
 from txrouter.interfaces import IConsumer, IDelivery, IDistributionPolicy, IDistributionPolicyFactory
+from txrouter.policies import multicast, unavailable
 from txrouter.registry import GROUP, Registry
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -137,6 +138,15 @@ def test_addresses_get_the_policies_and_options_they_name(registry: Registry) ->
     assert table.find("news").options == Options()
     assert table.find(normalise("/other")).options == Options(share=3.0)
     assert table.find("other").factory is weighted
+
+
+def test_an_address_may_have_a_shadow(registry: Registry) -> None:
+    shadow = {"distribution": "weighted", "options": {"window": 3}}
+    config = Config.from_dict(address(distribution="pull", shadow=shadow), registry=registry)
+    found = config.table().find("x")
+    assert found.shadow is not None
+    assert (found.factory, found.shadow.factory, found.shadow.options) == (pull, weighted, Options(window=3))
+    assert Config.from_dict(address(), registry=registry).table().find("x").shadow is None
 
 
 def test_an_integer_is_good_for_a_number_and_an_array_for_a_tuple(registry: Registry) -> None:
@@ -293,6 +303,29 @@ def test_an_error_is_its_problems_one_on_each_line(registry: Registry) -> None:
         (
             address(distribution="no.such:thing"),
             "address[0].distribution: 'no.such:thing' cannot be loaded: ModuleNotFoundError: ",
+        ),
+        (address(shadow=[]), "address[0].shadow: must be a table"),
+        (address(shadow={}), "address[0].shadow.distribution: is missing"),
+        (address(shadow={"distribution": "pul"}), "address[0].shadow.distribution: there is no policy 'pul'; there "),
+        (
+            address(shadow={"distribution": "pull", "option": {}}),
+            "address[0].shadow.option: is unknown; did you mean 'options'?",
+        ),
+        (
+            address(shadow={"distribution": "pull", "options": {"window": "y"}}),
+            'address[0].shadow.options.window: must be a whole number, not "y"',
+        ),
+        (
+            address(shadow={"distribution": f"{multicast.__name__}:factory"}),
+            "address[0].shadow: txrouter.policies.multicast:factory does not choose a consumer: there is nothing to ",
+        ),
+        (
+            address(shadow={"distribution": f"{unavailable.__name__}:factory"}),
+            "address[0].shadow: txrouter.policies.unavailable:factory does not choose a consumer: there is nothing to ",
+        ),
+        (
+            address(distribution=f"{multicast.__name__}:factory", shadow={"distribution": "pull"}),
+            "address[0].shadow: txrouter.policies.multicast:factory does not choose a consumer: there is nothing to ",
         ),
         ({"limits": []}, "limits: must be a table"),
         ({"limits": {"idle_timeout": 0.5}}, "limits.idle_timeout: must be 0 (off) or at least 1"),

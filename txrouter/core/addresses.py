@@ -160,6 +160,8 @@ class Distribution:
     """An instance of `factory.options`."""
     by_priority: bool = False
     """Whether what is held leaves by the priority in its header, the highest first; or in the order it came."""
+    shadow: Distribution | None = None
+    """What runs beside it, to be compared; see `txrouter.core.shadow`. Not with a multicast."""
 
 
 class AddressTable:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from txrouter.core.deliveries import Delivery
     from txrouter.core.multicast import Multicast
     from txrouter.core.rate import Rate
+    from txrouter.core.shadow import Shadowed
 
 __all__ = ["Address", "Consumer", "Producer"]
 
@@ -201,6 +202,7 @@ class Address:
         "select",
         "sent",
         "settled",
+        "shadow",
         "wanting",
         "window",
     )
@@ -232,6 +234,8 @@ class Address:
         self.has_replies = False
         """Replies have been awaited here; `select` looks for them."""
         self.multicast = multicast
+        self.shadow: Shadowed | None = None
+        """The policy, if another runs beside it; it says how they compare."""
         self.select: Callable[[Delivery], Consumer | None] = policy.select
         self.sent: Callable[[Consumer, Delivery], None] | None = (
             policy.sent if ISendWatcher.providedBy(policy) else None

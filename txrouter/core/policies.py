@@ -6,6 +6,7 @@ On the path of every message the router asks and tells by itself.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable, Hashable
 from functools import partial
@@ -16,7 +17,8 @@ from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.core.deliveries import Delivery, Malformed
 from txrouter.core.links import Address, Consumer
 from txrouter.core.multicast import Multicast
-from txrouter.interfaces import IMulticast, ITimed, IUnavailable, IWoken
+from txrouter.core.shadow import Shadowed
+from txrouter.interfaces import IMulticast, IReplyWatcher, ITimed, IUnavailable, IWoken
 
 if TYPE_CHECKING:
     from txrouter.core.router import Router
@@ -57,18 +59,31 @@ class Policies:
         return distribution
 
     def give(self, address: Address, distribution: Distribution) -> None:
-        """Build an address its policy. It has heard of no consumer yet."""
+        """Build an address its policy, and the shadow that it may have. They have heard of no consumer yet."""
         router = self._router
+        policy = self._build(address, distribution, partial(router.holding.wake_at, address))
+        multicast = Multicast(router, policy) if IMulticast.providedBy(policy) else None
+        shadow = self._shadow(address, distribution, multicast or policy)
+        address.use(distribution, shadow or multicast or policy, multicast)
+        address.shadow = shadow
+        router.replies.follow(address)
+        router.observations.follow(address)
+
+    def _build(self, address: Address, distribution: Distribution, wake_at: Callable[[float], None]) -> Any:
         factory: Any = distribution.factory
-        policy = factory.build(distribution.options, random.Random(f"{router.seed}/{address.name}"))
+        policy = factory.build(distribution.options, random.Random(f"{self._router.seed}/{address.name}"))
         if ITimed.providedBy(policy):
             policy.clock = self._clock
         if IWoken.providedBy(policy):
-            policy.wake_at = partial(router.holding.wake_at, address)
-        multicast = Multicast(router, policy) if IMulticast.providedBy(policy) else None
-        address.use(distribution, multicast or policy, multicast)
-        router.replies.follow(address)
-        router.observations.follow(address)
+            policy.wake_at = wake_at
+        return policy
+
+    def _shadow(self, address: Address, distribution: Distribution, policy: Any) -> Shadowed | None:
+        """The policy with a shadow, if there is to be one."""
+        if distribution.shadow is None or isinstance(policy, Multicast):
+            return None
+        shadow = self._build(address, distribution.shadow, _never_mind)
+        return Shadowed(self._router, address.name, policy, shadow, distribution.shadow)
 
     def _clock(self) -> float:
         return self._router.now
@@ -87,7 +102,10 @@ class Policies:
             if IUnavailable.providedBy(distribution.factory):
                 self.closed.add(name)
             elif distribution != address.distribution:
-                self.replace(address, distribution)
+                if dataclasses.replace(distribution, shadow=address.distribution.shadow) == address.distribution:
+                    self._replace_shadow(address, distribution)
+                else:
+                    self.replace(address, distribution)
                 changed.append(name)
         return changed
 
@@ -99,6 +117,7 @@ class Policies:
             held += consumer.queue or ()
             consumer.queue = None
             consumer.place = None
+        self.end_shadow(address)
         held.sort(key=_arrival)  # those that waited for one consumer stand where they came
         self.give(address, distribution)
         for consumer in address.consumers:
@@ -107,6 +126,26 @@ class Policies:
         self._router.holding.put_back(address, held, returned)
         for producer in address.producers:
             self._router.feeding.make_hungry(producer)
+
+    def _replace_shadow(self, address: Address, distribution: Distribution) -> None:
+        """Give an address another shadow, or none. Its policy does not notice."""
+        self.end_shadow(address)
+        policy = address.policy if address.shadow is None else address.shadow.policy
+        shadow = self._shadow(address, distribution, policy)
+        held, returned = address.held, address.returned
+        address.use(distribution, shadow or policy, address.multicast)
+        address.held, address.returned, address.shadow = held, returned, shadow
+        self._router.replies.follow(address, keeps_policy=IReplyWatcher.providedBy(address.policy))
+        self._router.observations.follow(address)
+        if shadow is not None:
+            for consumer in address.consumers:
+                if not consumer.barred:
+                    shadow.introduce(consumer)
+
+    def end_shadow(self, address: Address) -> None:
+        """Say what has come of an address's shadow, if it has one."""
+        if address.shadow is not None:
+            address.shadow.end()
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -173,6 +212,10 @@ class Policies:
         """The policy raised, or said what makes no sense."""
         self._router.counters["policy_errors"] += 1
         self._router.report("policy failed", {"address": address.name, "policy": address.policy, "error": error})
+
+
+def _never_mind(_when: float) -> None:
+    """A shadow wants to be asked again. It holds nothing."""
 
 
 def _arrival(delivery: Delivery) -> float:

@@ -63,11 +63,12 @@ class Replies:
         """How many replies are awaited."""
         return len(self._requests)
 
-    def follow(self, address: Address) -> None:
+    def follow(self, address: Address, keeps_policy: bool = False) -> None:
         """An address has a new policy: see whether it wants to hear of replies, and look out for those that are sent
-        to it. It does not hear of requests that were sent before."""
-        for request in [each for each in self._requests if each.address is address]:
-            self._forget(request)
+        to it. It does not hear of requests that were sent before, unless it is the old one in another guise."""
+        if not keeps_policy:
+            for request in [each for each in self._requests if each.address is address]:
+                self._forget(request)
         if IReplyWatcher.providedBy(address.policy):
             self._watch(address)
         if address.name in self._awaited:
