@@ -12,6 +12,7 @@ from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, RELEASED, Receiver
 from tests.net.routers import RunningRouter, ahead, message, quiet
 from tests.net.waiting import wait_until
+from txrouter.client.explained import table
 
 
 async def asked(asker: Asker, router: RunningRouter, operation: str, **arguments: Any) -> None:
@@ -71,6 +72,26 @@ async def test_it_says_why_messages_are_held(router: RunningRouter) -> None:
     await router.service.stopService()
     [decision] = (await asker.answer()).body["decisions"]
     assert (decision["chosen"], decision["why"]) == (None, "nobody has credit: it is held")
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_says_what_a_shadow_would_have_done(start: Start) -> None:
+    shadow = {"distribution": "exclusive"}
+    router = await start(address=[{"pattern": "jobs", "distribution": "round-robin", "shadow": shadow}])
+    consumers = [await router.receiver("jobs", credit=10, takes=ACCEPTED) for _ in range(2)]
+    producer = await router.sender("jobs")
+    await producer.credited()
+    for number in range(4):
+        producer.send(message())
+        await arrived(number + 1, *consumers)
+    asker = await Asker.at(router)
+    await asked(asker, router, "explain", address="jobs", seconds=0)
+    said = (await asker.answer()).body
+    assert (said["shadow"]["decisions"], said["shadow"]["other_consumer"]) == (4, 2)
+    assert [each["would_have_got"] for each in said["shadow"]["consumers"]] == [4, 0]
+    *_, head, first, second = table(said).splitlines()
+    assert head.split() == ["CONSUMER", "CONTAINER", "GOT", "WOULD", "HAVE", "GOT"]
+    assert [line.split()[-2:] for line in (first, second)] == [["2", "4"], ["2", "0"]]
 
 
 @pytest_twisted.ensureDeferred

@@ -29,6 +29,8 @@ def table(said: dict[str, Any]) -> str:
         lines += ["", *_producers(said)]
     for decision in said["decisions"]:
         lines += ["", *_decision(decision)]
+    if said["shadow"] is not None:
+        lines += ["", *_shadow(said["shadow"])]
     return "\n".join(harmless(line) for line in lines)
 
 
@@ -88,6 +90,21 @@ def _decision(decision: dict[str, Any]) -> list[str]:
         for each in decision["candidates"]
     ]
     return lines + (_aligned(rows, 2, " ") if rows else [])
+
+
+def _shadow(said: dict[str, Any]) -> list[str]:
+    lines = [
+        f"shadow {said['distribution']}{_options(said['options'])}: {_count(said['decisions'], 'decision')} in "
+        f"{figure(said['seconds'])} s, {_share(said['part'])} otherwise: "
+        f"{said['other_consumer']:,} to another consumer, {said['would_have_held']:,} held, {said['would_have_sent']:,} sent that were held; "
+        f"{_count(said['errors'], 'error')}"
+    ]
+    rows = [
+        (each["id"], _name(each["container"]), f"{each['got']:,}", f"{each['would_have_got']:,}")
+        for each in said["consumers"]
+        if isinstance(each, dict)  # the last may be how many more there are
+    ]
+    return lines + (_aligned([("CONSUMER", "CONTAINER", "GOT", "WOULD HAVE GOT"), *rows], 2) if rows else [])
 
 
 def _name(name: str) -> str:

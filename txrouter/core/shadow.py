@@ -9,7 +9,7 @@ have become of the whole.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
@@ -258,7 +258,7 @@ class Shadowed:
         shown = nlargest(MOST_REPORTED, everyone, key=lambda each: abs(each.got - each.would_have_got))
         return {
             **self.figures(),
-            "options": _options(self.distribution.options),
+            "options": asdict(self.distribution.options),  # type: ignore[call-overload]
             "consumers": [
                 {
                     "id": each.id,
@@ -290,7 +290,3 @@ class Shadowed:
         figures = self.figures()
         if figures["decisions"]:
             self._router.report("shadow", {"address": self._address, **figures})
-
-
-def _options(options: Any) -> dict[str, object]:
-    return {field.name: getattr(options, field.name) for field in fields(options)}

@@ -106,6 +106,7 @@ class Explain:
             "consumers": [_row(each, watch, capacity) for each in shown],
             "consumers_in_all": len(address.consumers),
             "decisions": watch.decisions,
+            "shadow": None if address.shadow is None else _cut(address.shadow.report()),
         }
 
     def _described(self, address: Address, policy: Any) -> object:
