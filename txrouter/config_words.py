@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from txrouter.config import Address, Config, Listener
+    from txrouter.config_capacity import CapacityTable
     from txrouter.core.limits import Limits
     from txrouter.core.users import Group
 
@@ -23,9 +24,21 @@ def summary(config: Config) -> list[tuple[str, str]]:
         *(("listens on", _listener(listener)) for listener in config.listener),
         *((addresses(address), distribution_of(address)) for address in config.address),
         ("other addresses", distribution(router.default_distribution, router.default_options)),
+        *((_consumers(table), _capacity(table)) for table in config.capacity),
         *_limits(config.limits),
         ("access", _access(len(config.access))),
     ]
+
+
+def _consumers(table: CapacityTable) -> str:
+    said = {key: getattr(table, key) for key in ("users", "containers", "links", "addresses")}
+    some = [f"{key} {', '.join(names)}" for key, names in said.items() if names not in (("*",), ())]
+    return f"capacity of {' and '.join(some) or 'all consumers'}"
+
+
+def _capacity(table: CapacityTable) -> str:
+    said = {key: getattr(table, key) for key in ("value", "property", "url", "client_urls")}
+    return values({key: each for key, each in said.items() if each})
 
 
 def _limits(limits: Limits) -> list[tuple[str, str]]:

@@ -277,7 +277,7 @@ class Capacities:
         """:raise ValueError: it makes no sense."""
         signal = signal_of(said)
         now = self._router.now
-        return Heard(signal, said[:SHOWN] if isinstance(said, str) else said, now, now + seconds)
+        return Heard(signal, said.strip()[:SHOWN] if isinstance(said, str) else said, now, now + seconds)
 
     def _ignore(self, several: list[_Known], source: str, error: ValueError) -> None:
         """What was said of these makes no sense."""
