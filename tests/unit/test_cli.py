@@ -71,7 +71,9 @@ url = "http://{host}:9999/health"
 
 def test_what_is_known_of_capacity_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", write(tmp_path / "router.toml", CAPACITY)]) == 0
-    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.lstrip().startswith("capacity")]
+    shown = [
+        " ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.lstrip().startswith("capacity")
+    ]
     assert shown == [
         "capacity of users alice and containers gpu-*, a value = 8.0",
         'capacity of all consumers url = "http://{host}:9999/health"',

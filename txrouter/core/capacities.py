@@ -1,16 +1,7 @@
-"""How much each consumer takes, relative to others: who says so, whose word counts, and for how long.
+"""How much each consumer takes, relative to others: who says so, and for how long.
 
-From the one whose word counts most:
-
-1. `operator`: what an operator says while the router runs.
-2. `config`: a `value` of the config.
-3. `health`: the last answer of its health address, until that expires.
-4. `report`: what its client reported last.
-5. `property`: a link property, which it gave when it attached.
-6. `default`: 1.
-
-A percentage scales what is known otherwise. A word that bars a consumer does so whoever says it: while one says that it
-is to get nothing new, it does not. What makes no sense is ignored, counted and reported.
+What is configured, what a consumer's link says, and what is heard later comes together here; whose word counts, `known`
+says. What makes no sense is ignored, counted and reported.
 
 Nothing is asked for here: `Asks` does that for whoever has a socket, and calls `answered` or `failed`.
 """
@@ -18,15 +9,16 @@ Nothing is asked for here: `Asks` does that for whoever has a socket, and calls 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from txrouter.core.addresses import is_reserved
 from txrouter.core.alarms import Alarms
 from txrouter.core.capacity_rules import CAPACITY, CapacityRule, Matcher
 from txrouter.core.health import Health, Heard, Target
-from txrouter.core.signals import LARGEST, SMALLEST, capacity_of, signal_of
-from txrouter.core.users import SHOWN, shown
+from txrouter.core.known import Known
+from txrouter.core.signals import capacity_of, signal_of
+from txrouter.core.users import SHOWN
 
 if TYPE_CHECKING:
     from txrouter.core.links import Consumer
@@ -59,33 +51,6 @@ class _Nobody:
         pass
 
 
-class _Known:
-    """What is known of one consumer."""
-
-    __slots__ = ("consumer", "fixed", "health", "ignored", "operator", "own", "report")
-
-    def __init__(self, consumer: Consumer) -> None:
-        self.consumer = consumer
-        self.operator: Heard | None = None
-        self.fixed: float | None = None
-        self.health: Health | None = None
-        self.report: Heard | None = None
-        self.own: float | None = None
-        """By its link property."""
-        self.ignored = ""
-        """What it said last that made no sense; empty for nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """What all that is known comes to."""
-
-    capacity: float
-    barred: bool
-    source: str
-    """Whose word the capacity is, or the bar."""
-
-
 class Capacities:
     """Those of one router's consumers.
 
@@ -98,10 +63,10 @@ class Capacities:
         self._take(rules)
         self.asks: Asks = _Nobody()
         self.targets: dict[Target, Health] = {}
-        self._known: dict[Consumer, _Known] = {}
-        self._of: dict[str, dict[_Known, None]] = {}
+        self._known: dict[Consumer, Known] = {}
+        self._of: dict[str, dict[Known, None]] = {}
         """The same, by the containers of their clients."""
-        self._alarms: Alarms[_Known | Health] = Alarms()
+        self._alarms: Alarms[Known | Health] = Alarms()
         """When something that was heard may have expired."""
 
     def _take(self, rules: Sequence[CapacityRule]) -> None:
@@ -110,40 +75,45 @@ class Capacities:
         """Link properties by which a consumer says how much it is to get."""
 
     def use(self, rules: Sequence[CapacityRule]) -> None:
-        """Other rules are configured from now on, also for the consumers that are there. What they and operators have
-        said stays said; at health addresses it is asked anew."""
+        """Other rules are configured from now on. What was said stays; what a health address said, if it is the same
+        for somebody."""
         self._take(rules)
-        for known in self._known.values():
-            self._ask_no_more(known)
-            known.fixed = known.own = None
-        for known in self._known.values():
+        before = {known: known.health for known in self._known.values()}
+        for known in before:
+            known.fixed = known.own = known.health = None
             self._look_up(known)
+        for known, health in before.items():
+            if health is not None and health is not known.health:
+                self._let_go(known.consumer, health)
             self._apply(known)
 
     # -- consumers come and go ---------------------------------------------------------------------
 
     def join(self, consumer: Consumer) -> None:
         """A consumer attaches; its policy has not heard of it."""
-        known = self._known[consumer] = _Known(consumer)
+        assert consumer.source is not None
+        if is_reserved(consumer.source.name):
+            return  # it is the router itself
+        known = self._known[consumer] = Known(consumer)
         self._of.setdefault(consumer.container, {})[known] = None
         self._look_up(known)
-        verdict = self._verdict(known)
+        verdict = known.verdict()
         consumer.capacity = verdict.capacity
         consumer.barred = verdict.barred
 
-    def _look_up(self, known: _Known) -> None:
-        """What the rules and its link property say."""
-        consumer = known.consumer
+    def _look_up(self, known: Known) -> None:
+        """What is configured for it, and what its link says."""
+        properties = known.consumer.properties
         property = CAPACITY
         if self._matchers:
             property = self._consult_rules(known) or CAPACITY
-        if property in consumer.properties:
+        if property in properties:
             try:
-                known.own = capacity_of(consumer.properties[property])
+                known.own = capacity_of(properties[property])
             except ValueError as error:
                 self._ignore([known], f"link property {property}", error)
 
-    def _consult_rules(self, known: _Known) -> str | None:
+    def _consult_rules(self, known: Known) -> str | None:
         """Returns the link property by which it says its capacity."""
         consumer = known.consumer
         property: str | None = None
@@ -167,7 +137,7 @@ class Capacities:
                     self._ask(known, target)
         return property
 
-    def _ask(self, known: _Known, target: Target) -> None:
+    def _ask(self, known: Known, target: Target) -> None:
         health = self.targets.get(target)
         if health is None:
             health = self.targets[target] = Health(target)
@@ -177,22 +147,23 @@ class Capacities:
 
     def leave(self, consumer: Consumer) -> None:
         """It is gone."""
-        known = self._known.pop(consumer)
+        known = self._known.pop(consumer, None)
+        if known is None:
+            return
         others = self._of[consumer.container]
         del others[known]
         if not others:
             del self._of[consumer.container]
         self._alarms.clear(known)
-        self._ask_no_more(known)
+        if known.health is not None:
+            self._let_go(consumer, known.health)
 
-    def _ask_no_more(self, known: _Known) -> None:
-        health, known.health = known.health, None
-        if health is not None:
-            del health.consumers[known.consumer]
-            if not health.consumers:
-                del self.targets[health.target]
-                self._alarms.clear(health)
-                self.asks.end(health.target)
+    def _let_go(self, consumer: Consumer, health: Health) -> None:
+        del health.consumers[consumer]
+        if not health.consumers:
+            del self.targets[health.target]
+            self._alarms.clear(health)
+            self.asks.end(health.target)
 
     # -- somebody says something -------------------------------------------------------------------
 
@@ -219,7 +190,7 @@ class Capacities:
             self._router.counters["failed_health_checks"] += 1
             if not health.failures:
                 known = self._known[next(iter(health.consumers))]
-                self._router.report("health check failed", {"url": target.url} | self._who(known) | {"error": why})
+                self._router.report("health check failed", {"url": target.url} | known.who() | {"error": why})
             self._wrong(health, why)
 
     def _wrong(self, health: Health, why: str) -> None:
@@ -279,7 +250,7 @@ class Capacities:
         now = self._router.now
         return Heard(signal, said.strip()[:SHOWN] if isinstance(said, str) else said, now, now + seconds)
 
-    def _ignore(self, several: list[_Known], source: str, error: ValueError) -> None:
+    def _ignore(self, several: list[Known], source: str, error: ValueError) -> None:
         """What was said of these makes no sense."""
         self._router.counters["bad_capacities"] += 1
         for known in several:
@@ -287,44 +258,15 @@ class Capacities:
         if several:
             self._report("capacity ignored", several[0], source, error)
 
-    def _report(self, event: str, known: _Known, source: str, error: Exception) -> None:
-        fields = self._who(known) | ({"source": source} if source else {})
+    def _report(self, event: str, known: Known, source: str, error: Exception) -> None:
+        fields = known.who() | ({"source": source} if source else {})
         self._router.report(event, fields | {"error": str(error)})
-
-    def _who(self, known: _Known) -> dict[str, object]:
-        consumer = known.consumer
-        return {"consumer": consumer.id, "container": shown(consumer.container), "user": shown(consumer.user.name)}
 
     # -- what it comes to --------------------------------------------------------------------------
 
-    def _verdict(self, known: _Known) -> _Verdict:
-        barred = capacity = ""
-        number = share = None
-        for source, heard in self._said(known):
-            if heard is None:
-                continue
-            signal = heard.signal
-            if signal.barred:
-                barred = barred or source
-            if number is None and not capacity:
-                if signal.capacity is not None:
-                    capacity = source
-                    if known.fixed is None or source == "operator":
-                        number = signal.capacity
-                elif signal.share is not None and share is None:
-                    share = signal.share
-        if number is None:
-            number = known.fixed or known.own or 1.0
-            capacity = "config" if known.fixed else "property" if known.own else "default"
-        return _Verdict(min(LARGEST, max(SMALLEST, number * (share or 1.0))), bool(barred), barred or capacity)
-
-    def _said(self, known: _Known) -> tuple[tuple[str, Heard | None], ...]:
-        health = known.health.heard if known.health is not None else None
-        return ("operator", known.operator), ("health", health), ("report", known.report)
-
-    def _apply(self, known: _Known) -> None:
+    def _apply(self, known: Known) -> None:
         consumer = known.consumer
-        verdict = self._verdict(known)
+        verdict = known.verdict()
         if verdict.barred:
             self._router.rota.bar(consumer)
         if verdict.capacity != consumer.capacity:
@@ -359,7 +301,7 @@ class Capacities:
             self._router.counters["stale_capacities"] += len(health.consumers)
             self._apply_to_all(health)
 
-    def _expire(self, known: _Known) -> None:
+    def _expire(self, known: Known) -> None:
         now = self._router.now
         stale = 0
         if known.report is not None and known.report.until <= now:
@@ -381,32 +323,10 @@ class Capacities:
         :param address: the consumers of this one, by its normalised name; or all.
         """
         if address is None:
-            return [self._describe(known) for known in self._known.values()]
+            return [known.describe(self._router.now) for known in self._known.values()]
         found = self._router.addresses.get(address)
-        return [self._describe(self._known[each]) for each in found.consumers] if found is not None else []
-
-    def _describe(self, known: _Known) -> dict[str, object]:
-        consumer, verdict = known.consumer, self._verdict(known)
-        said: dict[str, object] = {
-            source: {"said": heard.said, "age": round(self._router.now - heard.at, 3)}
-            for source, heard in self._said(known)
-            if heard is not None
-        }
-        for source, number in (("config", known.fixed), ("property", known.own)):
-            if number is not None:
-                said[source] = {"said": number}
-        described = self._who(known) | {
-            "link": consumer.name[:SHOWN],
-            "address": consumer.source.name if consumer.source is not None else "",
-            "capacity": verdict.capacity,
-            "drained": verdict.barred,
-            "source": verdict.source,
-            "said": said,
-            "ignored": known.ignored,
-        }
-        if known.health is not None:
-            described["health"] = {"url": known.health.target.url, "error": known.health.error}
-        return described
+        consumers = found.consumers if found is not None else ()
+        return [self._known[each].describe(self._router.now) for each in consumers if each in self._known]
 
 
 def _is_its(consumer: Consumer, link: str | None, user: str) -> bool:

@@ -98,6 +98,12 @@ class Observations:
                 del self._observed[address]
         self._forget()
 
+    def settled(self, consumer: Consumer, delivery: Delivery, outcome: str, seconds: float) -> None:
+        """A delivery is over, of which the policy is not told."""
+        found = self._observed.get(delivery.destination)
+        for each in found.observers if found is not None else ():
+            each.settled(consumer, delivery, outcome, seconds)
+
     def follow(self, address: Address) -> None:
         """An address has a new policy. Who watches it goes on."""
         found = self._observed.pop(address, None)

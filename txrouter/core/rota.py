@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from txrouter.core.deliveries import Delivery
 from txrouter.core.links import Address, Consumer
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ class Rota:
         consumer.stint += 1
         self._router.use_withheld(consumer)
         self._router.holding.scatter(consumer, address)
+
+    def settled(self, consumer: Consumer, delivery: Delivery, outcome: str) -> None:
+        """One that is barred has settled what it had in flight. All but the policy hear of it."""
+        router = self._router
+        router.observations.settled(consumer, delivery, outcome, router.now - delivery.sent_at)
+        router.replies.settled(delivery, outcome)
 
     def unbar(self, consumer: Consumer) -> None:
         """The end of `bar`. What it granted meanwhile counts."""

@@ -296,8 +296,8 @@ class Router:
         consumer.in_flight -= 1
         settled = address.settled
         if settled is not None:
-            if consumer.barred:  # to the policy it has left
-                self.replies.settled(delivery, outcome.state)
+            if consumer.barred:
+                self.rota.settled(consumer, delivery, outcome.state)
             else:
                 try:
                     settled(consumer, delivery, outcome.state, self.now - delivery.sent_at)

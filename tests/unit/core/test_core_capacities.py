@@ -405,6 +405,40 @@ def test_what_all_have_said_is_shown() -> None:
     assert scene.capacities.describe("nowhere") == []
 
 
+# -- other rules ---------------------------------------------------------------------------------------------------
+
+
+def test_other_rules_count_at_once() -> None:
+    scene = Scene(CapacityRule(value=8.0), CapacityRule(links=("l*",), link_property="gpus"))
+    consumer = scene.consumer({"gpus": 2, "capacity": 3})
+    scene.capacities.use([CapacityRule(link_property="gpus")])
+    assert scene.of(consumer) == (2.0, False, "property")
+    scene.capacities.use([])
+    assert scene.of(consumer) == (3.0, False, "property")
+    assert scene.capacities.claims == {"capacity"}
+
+
+def test_with_other_rules_what_was_said_stays_where_the_same_is_asked() -> None:
+    scene = Scene(CapacityRule(url=URL, containers=("a", "b")))
+    kept, dropped, new = (scene.consumer(container=each, host=each) for each in "abc")
+    for target in list(scene.asked.targets):
+        scene.answer("drain", target)
+    scene.capacities.report("b", None, "alice", 5)
+    scene.capacities.use([CapacityRule(url=URL, containers=("a", "c"))])
+    assert [target.url for target in scene.asked.targets] == ["http://a:9999/health", "http://c:9999/health"]
+    assert scene.of(kept) == (1.0, True, "health")
+    assert scene.of(dropped) == (5.0, False, "report")
+    assert scene.of(new) == (1.0, False, "default")
+
+
+def test_the_router_itself_has_no_capacity() -> None:
+    scene = Scene(CapacityRule(url=URL, value=5.0))
+    consumer = scene.consumer(address="$management", host="")
+    assert (consumer.capacity, scene.capacities.describe()) == (1.0, [])
+    consumer.leaves()
+    assert scene.stage.counters["refused_health_urls"] == 0
+
+
 # -- whatever happens ----------------------------------------------------------------------------------------------
 
 SAID = st.sampled_from([None, 2, 5.0, "50%", "up 200%", "ready", "drain", "down", 0])

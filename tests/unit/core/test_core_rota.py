@@ -252,3 +252,34 @@ def test_a_stopping_router_bars_nobody_to_hold_messages() -> None:
     bar(stage, out)
     stage.router.stop()
     assert producer.sends().outcome is RELEASED
+
+
+class Observing:
+    """Notes what is settled."""
+
+    def __init__(self) -> None:
+        self.settlements: list[tuple[Any, str, float]] = []
+
+    def choosing(self, delivery: Any) -> None:
+        pass
+
+    def chose(self, delivery: Any, consumer: Any) -> None:
+        pass
+
+    def sent(self, consumer: Any, delivery: Any) -> None:
+        pass
+
+    def settled(self, consumer: Any, delivery: Any, outcome: str, seconds: float) -> None:
+        self.settlements.append((consumer, outcome, seconds))
+
+
+def test_who_watches_its_address_hears_what_it_settles() -> None:
+    stage = Stage()
+    out = stage.consumer(credit=10)
+    observing = Observing()
+    stage.router.observations.begin(stage.address(), observing)
+    message = stage.producer().sends()
+    bar(stage, out)
+    stage.later(2.0)
+    out.settles(message, ACCEPTED)
+    assert observing.settlements == [(out, "accepted", 2.0)]
