@@ -1,4 +1,4 @@
-"""What docs/capacity.md shows can be used, and what it says of keys is all there is."""
+"""What docs/capacity.md shows can be used, and words mean what it says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from txrouter.config import Config
-from txrouter.config_capacity import CapacityTable
 from txrouter.core.signals import Signal, signal_of
 
 TEXT = (Path(__file__).parents[2] / "docs" / "capacity.md").read_text(encoding="utf-8")
@@ -23,14 +22,6 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("text", CONFIGS)
 def test_the_configs_are_right(text: str) -> None:
     assert Config.from_dict(tomllib.loads(text)).capacities()
-
-
-def test_every_key_is_told_of_with_its_default() -> None:
-    rows = re.findall(r"^\| (`.*?`) \| (.*?) \|", TEXT[TEXT.index("## Keys") :], re.MULTILINE)
-    told = {key: default for keys, default in rows for key in re.findall(r"`(\w+)`", keys)}
-    assert told.keys() == CapacityTable.model_fields.keys()
-    for key in "every", "timeout", "expires":
-        assert float(told[key].strip("`")) == CapacityTable.model_fields[key].default
 
 
 def test_the_words_mean_what_it_says() -> None:

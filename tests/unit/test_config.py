@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from txrouter.config import AccessRule, Address, Config, ConfigError, Listener, RouterTable
 from txrouter.config_access import ForClients
+from txrouter.config_capacity import CapacityTable
 from txrouter.core.addresses import normalise
 from txrouter.core.limits import Limits
 from txrouter.interfaces import IConsumer, IDelivery, IDistributionPolicy, IDistributionPolicyFactory
@@ -419,6 +420,7 @@ def test_the_documentation_has_every_key_and_its_default(registry: Registry) -> 
         "listener[]": Listener,
         "address[]": Address,
         "access[]": AccessRule,
+        "capacity[]": CapacityTable,
         "limits.client[]": ForClients,
     }
     keys = {f"{table}.{key}" for table, model in tables.items() for key in model.model_fields}
@@ -426,6 +428,8 @@ def test_the_documentation_has_every_key_and_its_default(registry: Registry) -> 
     assert set(documented) == keys | set(limits)
     for key, value in limits.items():
         assert float(documented[key]) == value, key
+    for key in "every", "timeout", "expires":
+        assert float(documented[f"capacity[].{key}"]) == CapacityTable.model_fields[key].default
     assert documented["router.default_distribution"] == '"pull"'
     assert float(documented["router.stop_timeout"]) == Config.default(registry=registry).router.stop_timeout
     assert documented["listener[].allow_bare"] == "true"
