@@ -297,6 +297,18 @@ class Alike(RuleBasedStateMachine):
             shadow = [None, *map(fakes.distribution, self.shadows)][index % (1 + len(self.shadows))]
             self._use(dataclasses.replace(self.distribution, shadow=shadow))
 
+    @rule(consumer=consumers, settles=st.integers(0, 2))
+    def is_barred_for_a_while(self, consumer: str, settles: int) -> None:
+        real, fake = self.pairs[consumer]
+        self.stage.router.rota.bar(real)
+        self.stage.turn()
+        for message in list(real.unsettled.values())[:settles]:
+            real.settles(message, ACCEPTED)  # type: ignore[arg-type]
+        self.stage.turn()
+        self.stage.router.rota.unbar(real)
+        self.stage.turn()
+        self.fake.bar(fake, settles)
+
     @rule(consumer=consumes(consumers))
     def leaves(self, consumer: str) -> None:
         real, fake = self.pairs.pop(consumer)

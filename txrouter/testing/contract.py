@@ -209,6 +209,11 @@ class PolicyContract(stateful.RuleBasedStateMachine):
         """A consumer leaves."""
         self._both(lambda router: router.detach(router.consumers[consumer]))
 
+    @rule(consumer=consumers, settles=st.integers(0, 3))
+    def bar(self, consumer: str, settles: int) -> None:
+        """A consumer gets nothing for a while: to the policy it leaves, and comes with what it has in flight."""
+        self._both(lambda router: router.bar(router.consumers[consumer], settles))
+
     @rule(consumer=consumers, credit=st.integers(1, 5))
     def grant(self, consumer: str, credit: int) -> None:
         """A consumer gives more credit."""

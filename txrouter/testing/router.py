@@ -108,10 +108,8 @@ class FakeRouter:
         self.policy.remove(consumer)
         consumer.place = None
         del self._unsettled[consumer]
-        self._requests = [each for each in self._requests if each.consumer is not consumer]
-        for delivery in reversed(self._queues.pop(consumer)):
-            self._shelve(delivery, self.held, first=True)
-        consumer.waiting = 0
+        self._scatter(consumer)
+        del self._queues[consumer]
         self.returned = [each for each in self.returned if self._others(each)]
         if not self.consumers:
             self.held.clear()
@@ -129,6 +127,30 @@ class FakeRouter:
             self._over(request, None)
         if woken or (due and self.held):
             self._offer()
+
+    def _scatter(self, consumer: FakeConsumer) -> None:
+        """To the policy it has left."""
+        self._requests = [each for each in self._requests if each.consumer is not consumer]
+        for delivery in reversed(self._queues[consumer]):
+            self._shelve(delivery, self.held, first=True)
+        self._queues[consumer] = []
+        consumer.waiting = 0
+
+    def bar(self, consumer: FakeConsumer, settles: int = 0) -> None:
+        """A consumer gets nothing for a while, in which it settles so many of its oldest deliveries. The policy hears
+        that it left and that it came, and nothing of what was between."""
+        del self.consumers[consumer.id]
+        self.policy.remove(consumer)
+        consumer.place = None
+        credit, consumer.credit = consumer.credit, 0
+        self._scatter(consumer)
+        self._offer()
+        del self._unsettled[consumer][:settles]
+        consumer.in_flight = len(self._unsettled[consumer])
+        self.consumers[consumer.id] = consumer
+        self.policy.add(consumer)
+        self.set_credit(consumer, credit)
+        self._offer()
 
     def grant(self, consumer: FakeConsumer, credit: int) -> None:
         """A consumer gives `credit` more."""
