@@ -96,8 +96,8 @@ def _shadow(said: dict[str, Any]) -> list[str]:
     lines = [
         f"shadow {said['distribution']}{_options(said['options'])}: {_count(said['decisions'], 'decision')} in "
         f"{figure(said['seconds'])} s, {_share(said['part'])} otherwise: "
-        f"{said['other_consumer']:,} to another consumer, {said['would_have_held']:,} held, {said['would_have_sent']:,} sent that were held; "
-        f"{_count(said['errors'], 'error')}"
+        f"{said['other_consumer']:,} to another consumer, {said['would_have_held']:,} held, "
+        f"{said['would_have_sent']:,} sent that were held; {_count(said['errors'], 'error')}"
     ]
     rows = [
         (each["id"], _name(each["container"]), f"{each['got']:,}", f"{each['would_have_got']:,}")

@@ -139,6 +139,7 @@ class FakeRouter:
     def bar(self, consumer: FakeConsumer, settles: int = 0) -> None:
         """A consumer gets nothing for a while, in which it settles so many of its oldest deliveries. The policy hears
         that it left and that it came, and nothing of what was between."""
+        everybody = dict(self.consumers)
         del self.consumers[consumer.id]
         self.policy.remove(consumer)
         consumer.place = None
@@ -147,7 +148,8 @@ class FakeRouter:
         self._offer()
         del self._unsettled[consumer][:settles]
         consumer.in_flight = len(self._unsettled[consumer])
-        self.consumers[consumer.id] = consumer
+        self.consumers.clear()
+        self.consumers.update(everybody)  # in their order
         self.policy.add(consumer)
         self.set_credit(consumer, credit)
         self._offer()
