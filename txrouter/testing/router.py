@@ -147,12 +147,17 @@ class FakeRouter:
         self._scatter(consumer)
         self._offer()
         del self._unsettled[consumer][:settles]
-        consumer.in_flight = len(self._unsettled[consumer])
+        settled = consumer.in_flight - len(self._unsettled[consumer])
+        consumer.in_flight -= settled
+        if settled:
+            self._offer()
         self.consumers.clear()
         self.consumers.update(everybody)  # in their order
         self.policy.add(consumer)
-        self.set_credit(consumer, credit)
-        self._offer()
+        if credit:
+            self.set_credit(consumer, credit)
+        else:
+            self._offer()
 
     def grant(self, consumer: FakeConsumer, credit: int) -> None:
         """A consumer gives `credit` more."""
