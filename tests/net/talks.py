@@ -14,7 +14,8 @@ from twisted.internet.threads import deferToThread
 
 from tests.net.routers import RunningRouter
 from tests.net.waiting import reactor, something_came, wait_until
-from txrouter.client import arguments
+from txrouter.client import arguments, questions
+from txrouter.client.ask import Explanation, Recording
 from txrouter.client.client import Client, Failed
 from txrouter.client.dialling import converse
 from txrouter.client.messages import Bodies, Repeated
@@ -73,6 +74,20 @@ class Talk:
         arguments.add_receive(parser)
         options = arguments.receive_options(parser, parser.parse_args([*line, "--from", self.server]))
         return self._begin(Consumer(options, self.paper, reactor, self.said.append))
+
+    def explain(self, *line: str) -> Talk:
+        """Begin `txrouter explain`."""
+        parser = argparse.ArgumentParser()
+        questions.add_explain(parser)
+        options = questions.explain_options(parser, parser.parse_args([*line, "--server", self.server]))
+        return self._begin(Explanation(options, self.paper, reactor, self.said.append))
+
+    def record(self, *line: str) -> Talk:
+        """Begin `txrouter record`."""
+        parser = argparse.ArgumentParser()
+        questions.add_record(parser)
+        options = questions.record_options(parser, parser.parse_args([*line, "--server", self.server]))
+        return self._begin(Recording(options, self.paper, reactor, self.said.append))
 
     def _begin(self, client: Client) -> Talk:
         self.client = client

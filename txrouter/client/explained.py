@@ -50,7 +50,7 @@ def _consumers(said: dict[str, Any]) -> list[str]:
             each["consumer"],
             _name(each["container"]),
             _name(each["user"]),
-            f"{each['credit']:,}",
+            "drained" if each["drained"] else f"{each['credit']:,}",
             f"{each['in_flight']:,}" + (f" + {each['waiting']:,}" if each["waiting"] else ""),
             f"{each['capacity']:g}",
             _share(each["wanted"]),
@@ -89,7 +89,7 @@ def _decision(decision: dict[str, Any]) -> list[str]:
         )
         for each in decision["candidates"]
     ]
-    return lines + (_aligned(rows, 2, " ") if rows else [])
+    return lines + (_aligned(rows, 3, " ") if rows else [])
 
 
 def _shadow(said: dict[str, Any]) -> list[str]:

@@ -134,6 +134,7 @@ def _row(consumer: Consumer, watch: Watch, capacity: float) -> dict[str, object]
         "credit": consumer.credit,
         "in_flight": consumer.in_flight,
         "waiting": consumer.waiting,
+        "drained": consumer.barred,
         "capacity": rounded(consumer.capacity),
         "wanted": rounded(consumer.capacity / capacity),
         "got": rounded(tally.sent / watch.sent_in_all) if watch.sent_in_all else None,
