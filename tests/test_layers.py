@@ -34,32 +34,27 @@ class Layer:
         return "-".join(sorted(self.modules))
 
 
+CONFIG = {
+    "config",
+    "config_access",
+    "config_authentication",
+    "config_capacity",
+    "config_checks",
+    "config_limits",
+    "config_shadow",
+    "config_tls",
+    "registry",
+}
+
 LAYERS = [
     Layer({"interfaces"}, set(), {"zope"}),
     Layer({"policies"}, {"interfaces"}, {"zope"}),
     Layer({"core"}, {"interfaces"}, {"zope"}),
     Layer({"amqp"}, {"interfaces", "core"}, {"zope", "cproton_ffi", "cffi", "_cffi_backend", "scramp", "asn1crypto"}),
     Layer({"net"}, {"interfaces", "core", "amqp"}),
-    Layer(
-        {"management"},
-        {"interfaces", "core", "amqp"},
-        {"zope", "cproton_ffi", "cffi", "_cffi_backend", "scramp", "asn1crypto"},
-    ),
     Layer({"client"}, set()),
-    Layer(
-        {
-            "config",
-            "config_access",
-            "config_authentication",
-            "config_capacity",
-            "config_checks",
-            "config_limits",
-            "config_shadow",
-            "config_tls",
-            "registry",
-        },
-        {"interfaces", "core", "amqp", "net"},
-    ),
+    Layer(CONFIG, {"interfaces", "core", "amqp", "net"}),
+    Layer({"management"}, {"interfaces", "core", "amqp", "net", "changes", "config_words", *CONFIG}),
     Layer({"simulation"}, {"interfaces", "core", "amqp", "net", "config_checks", "registry"}),
 ]
 

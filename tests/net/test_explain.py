@@ -112,7 +112,7 @@ async def test_nothing_is_in_the_way_once_it_is_over(router: RunningRouter) -> N
         ({"address": "/"}, 400, "'/' names no address"),
         ({"address": "nobody"}, 404, "nobody is attached to nobody"),
         ({"address": "$management"}, 404, "nobody is attached to $management"),
-        ({"address": "jobs", "seconds": 11}, 400, "seconds is not a number from 0 to 10"),
+        ({"address": "jobs", "seconds": 61}, 400, "seconds is not a number from 0 to 60"),
         ({"address": "jobs", "samples": -1}, 400, "samples is not a number from 0 to 50"),
         ({"address": "jobs", "samples": True}, 400, "samples is not a number from 0 to 50"),
     ],

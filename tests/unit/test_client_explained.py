@@ -40,6 +40,7 @@ def explained(**more: Any) -> dict[str, Any]:
         "consumers": [],
         "consumers_in_all": 0,
         "decisions": [],
+        "shadow": None,
         **more,
     }
 

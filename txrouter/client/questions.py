@@ -43,7 +43,7 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXPLAIN_EXAMPLES
     _add_address(parser)
     how = parser.add_argument_group("what is shown")
-    how.add_argument("--seconds", type=positive, default=1.0, metavar="N", help="watch for so long, 10 at most (1)")
+    how.add_argument("--seconds", type=positive, default=1.0, metavar="N", help="watch for so long, 60 at most (1)")
     how.add_argument("--samples", type=at_least(0, 50), default=3, metavar="N", help="so many decisions (3)")
     how.add_argument("--consumers", type=at_least(0, 500), default=50, metavar="N", help="so many consumers (50)")
     how.add_argument("--json", action="store_true", help="as JSON")

@@ -1,6 +1,6 @@
 """`explain`: what an address's policy does, for people.
 
-Arguments: `address`; `seconds`, for how long to watch (1, at most 10); `samples`, how many decisions of that time to
+Arguments: `address`; `seconds`, for how long to watch (1, at most 60); `samples`, how many decisions of that time to
 show (5, at most 50); `consumers`, how many of them to show (50, at most 500). The answer comes when the time is over.
 """
 
@@ -65,7 +65,7 @@ class Explain:
     def __call__(self, request: Request) -> None:
         """:raise Refused: an argument makes no sense."""
         address = found(self._router, request)
-        seconds = request.number("seconds", 1.0, 0, 10)
+        seconds = request.number("seconds", 1.0, 0, 60)
         samples = int(request.number("samples", 5, 0, 50))
         most = int(request.number("consumers", 50, 0, 500))
         watch = Watch(self._router, address, 0 if address.multicast is not None else samples, seconds)
