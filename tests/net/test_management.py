@@ -276,3 +276,65 @@ async def test_an_answer_goes_only_where_who_asks_may_send(start: Start) -> None
     assert (await asker.ask("say", say="x")).status == 200
     await quiet(asker.sender, victim)
     assert not victim.messages
+
+
+# -- what it is left with --------------------------------------------------------------------------
+
+
+async def at_rest(router: RunningRouter) -> None:
+    """Wait until every request is done with, and see that there is room for as many as before."""
+    management = router.service.management
+    await wait_until(lambda: not management._asked and not management.in_flight)
+    await wait_until(lambda: management.credit == MOST)
+    assert not management._open
+
+
+@pytest.mark.parametrize("anonymous", [False, True], ids=["with a target", "anonymous"])
+@pytest_twisted.ensureDeferred
+async def test_whatever_is_asked_there_is_room_for_as_much_as_before(asked: RunningRouter, anonymous: bool) -> None:
+    asker = await Asker.at(asked)
+    producer = await relay(asked) if anonymous else asker.sender
+    requests: list[Any] = [
+        asker.request("say", say="x"),
+        asker.request("unknown"),
+        asker.request("say", say="x", reply_to=None),
+        asker.request("say", say="x" * 20_000),
+        asker.request("say", say="x" * 40_000),
+        asker.request("say", say="x" * 200_000),
+    ]
+    for number in range(120):
+        request = requests[number % len(requests)]
+        request.address = MANAGEMENT
+        await producer.credited()
+        producer.send(request, presettled=number % 5 == 0)
+    counters = asked.core.counters
+    await wait_until(lambda: counters["requests"] + counters["refused_requests"] == 120)
+    assert counters["refused_requests"] == 80
+    await at_rest(asked)
+
+
+@pytest.mark.parametrize("size", [100, 30_000, 100_000])
+@pytest_twisted.ensureDeferred
+async def test_a_request_that_never_ends_is_none(asked: RunningRouter, size: int) -> None:
+    asker, other = await Asker.at(asked), await Asker.at(asked)
+    for _ in range(3):
+        begun = other.sender.begin()
+        begun.write(asker.request("say", say="x" * size).encode()[:-10])
+        await quiet(other.sender)
+        begun.abort()
+        await quiet(other.sender)
+    begun = other.sender.begin()
+    begun.write(b"\x00")
+    other.sender.client.abort()
+    assert (await asker.ask("say", say="x")).status == 200
+    await at_rest(asked)
+
+
+@pytest_twisted.ensureDeferred
+async def test_requests_of_clients_that_go_are_done_with(asked: RunningRouter) -> None:
+    for _ in range(5):
+        asker = await Asker.at(asked)
+        for number in range(MOST):
+            asker.sender.send(asker.request("say", say="x"), presettled=number % 2 == 0)
+        asker.sender.client.abort()
+    await at_rest(asked)

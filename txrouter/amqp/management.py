@@ -212,6 +212,7 @@ class Management(Consumer):
         """Take a request; it is looked at when the turn is over."""
         if not delivery.read_all(LONGEST) or len(delivery.prefix or b"") > LONGEST:
             self._end(delivery, _TOO_LONG)
+            self._give_credit()
             return
         producer = delivery.producer
         if producer is not None and producer.head is delivery:
