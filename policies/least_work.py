@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IExplains,
     ITimed,
 )
 from txrouter.policies.lowest import Lowest
@@ -117,10 +118,11 @@ class _Learned:
         self._usual.learn(seconds)
 
 
-@implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher, IDescribed, ITimed)
+@implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher, IDescribed, IExplains, ITimed)
 class LeastWork:
     """See the module."""
 
+    by = "the least work in flight for its capacity; among equals, the largest"
     clock: Callable[[], float]
 
     def __init__(self, options: Options) -> None:
@@ -203,6 +205,10 @@ class LeastWork:
     def capacity_changed(self, consumer: IConsumer) -> None:
         """The same work is more for it, or less."""
         self._move(consumer)
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
+        """Those with credit, with the work that they have for their capacity."""
+        return ((consumer, work) for consumer, (work, _capacity) in self._able.in_order())
 
     def describe(self) -> dict[str, object]:
         """The work and the capacity of each consumer, and who is next; how many messages gave a cost that is none; and

@@ -7,6 +7,7 @@ O(1) for each entry that was added.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any
@@ -48,6 +49,14 @@ class Lowest:
     def discard(self, consumer: IConsumer) -> None:
         """It cannot be chosen, if it could."""
         self._numbers.pop(consumer, None)
+
+    def in_order(self) -> Iterator[tuple[IConsumer, Any]]:
+        """Each with its load, as they would be chosen if nothing else happened."""
+        heap = self._heap.copy()
+        while heap:
+            load, number, consumer = heappop(heap)
+            if self._numbers.get(consumer) == number:
+                yield consumer, load
 
     def first(self) -> IConsumer | None:
         """The one with the lowest load."""

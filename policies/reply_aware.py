@@ -17,6 +17,7 @@ as long as the message has to live, if that is less.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IExplains,
     IReplyWatcher,
 )
 from txrouter.policies.lowest import Lowest
@@ -61,9 +63,11 @@ class _Place:
         """The requests among what it has in flight, which may have been replied to."""
 
 
-@implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher, IDescribed, IReplyWatcher)
+@implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher, IDescribed, IExplains, IReplyWatcher)
 class ReplyAware:
     """See the module."""
+
+    by = "the fewest requests without a reply, and others in flight; among equals, who has waited longest"
 
     def __init__(self, options: Options) -> None:
         self.reply_seconds = options.reply_seconds
@@ -144,6 +148,10 @@ class ReplyAware:
         """It has as many as before: if it waits, and still can, it waits where it is."""
         if self._is_able(consumer, self._has(consumer)) is not (consumer in self._able):
             self._move(consumer)
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
+        """Those that can take a message, with how many they have."""
+        return self._able.in_order()
 
     def describe(self) -> dict[str, object]:
         """Of each consumer: what it has, how many of these are requests that it owes a reply to, and whether it can

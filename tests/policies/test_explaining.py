@@ -16,10 +16,12 @@ EXPLAIN = [
     "closest",
     "exclusive",
     "join-idle",
+    "least-work",
     "peak-ewma",
     "power-of-two",
     "priority",
     "pull",
+    "reply-aware",
     "round-robin",
     "weighted",
 ]
