@@ -13,6 +13,7 @@ from tests.net.links import ACCEPTED, RELEASED, Receiver
 from tests.net.routers import RunningRouter, ahead, message, quiet
 from tests.net.waiting import wait_until
 from txrouter.client.explained import table
+from txrouter.management.record import RECORDINGS
 
 
 async def asked(asker: Asker, router: RunningRouter, operation: str, **arguments: Any) -> None:
@@ -241,3 +242,18 @@ async def test_a_released_message_is_in_the_trace_twice(router: RunningRouter) -
     assert [(line["outcome"], line.get("attempt")) for line in lines] == [("released", None), ("accepted", 2)]
     assert "cost" not in lines[0]
     await quiet(producer)
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_so_many_recordings_are_under_way_at_a_time(router: RunningRouter) -> None:
+    await router.receiver("jobs")
+    first = await Asker.at(router)
+    for _ in range(RECORDINGS):
+        await first.sender.credited()
+        await asked(first, router, "record", address="jobs")
+    other = await Asker.at(router)
+    assert (await other.ask("record", address="jobs")).status == 503
+    first.sender.client.abort()
+    await wait_until(lambda: not router.core.observations._observed)
+    other.sender.send(other.request("record", address="jobs", seconds=0.01))
+    assert (await recorded(other))[-1]["why"] == "seconds"

@@ -10,7 +10,9 @@ from zope.interface import implementer
 from tests.unit.core.fakes import Stage, WatchingPolicy
 from txrouter.core.outcomes import ACCEPTED
 from txrouter.interfaces import IDistributionPolicy, IExplains
+from txrouter.management import watching
 from txrouter.management.watching import Tally, Watch, rounded
+from txrouter.policies import round_robin
 
 
 def watch_of(stage: Stage, samples: int = 5, seconds: float = 10.0) -> Watch:
@@ -36,6 +38,19 @@ def test_who_was_sent_what_and_how_long_it_took() -> None:
 def test_a_high_time_is_what_95_of_100_do_not_exceed() -> None:
     assert Tally(kept=[float(each) for each in range(100, 0, -1)]).high == 95
     assert Tally().high is None
+
+
+def test_of_very_many_times_only_the_first_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "KEPT", 3)
+    monkeypatch.setattr(watching, "KEPT_IN_ALL", 5)
+    stage = Stage(round_robin.factory)
+    consumers = [stage.consumer(credit=100) for _ in range(3)]
+    producer = stage.producer("q")
+    watch = watch_of(stage)
+    for number in range(12):
+        consumers[number % 3].settles(producer.sends(), ACCEPTED)
+    assert [len(watch.tallies[each].kept) for each in consumers] == [2, 2, 1]
+    assert [watch.tallies[each].settled for each in consumers] == [4, 4, 4]
 
 
 def test_decisions_are_spread_over_the_time() -> None:

@@ -7,11 +7,12 @@ time is dropped and counted. Where nobody is left to take them, the recording en
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from math import inf
 from typing import Any, Final
 
-from txrouter.amqp.management import CONFLICT, Later, Refused, Request
+from txrouter.amqp.management import BUSY, CONFLICT, Later, Refused, Request
 from txrouter.core.deliveries import Delivery, Malformed
 from txrouter.core.links import Address, Consumer
 from txrouter.core.router import Router
@@ -22,7 +23,9 @@ __all__ = ["Record", "Trace"]
 VERSION: Final = 1
 CONSUMERS: Final = 1_000
 """Consumers that the first line lists."""
-PENDING: Final = 100_000
+RECORDINGS: Final = 4
+"""At a time."""
+PENDING: Final = 50_000
 """Messages that may be sent and not settled; of more, nothing is written."""
 WAITING: Final = 10_000
 """Lines that wait to be sent; what would be more is dropped."""
@@ -225,16 +228,21 @@ class Record:
     def __init__(self, router: Router, later: Later) -> None:
         self._router = router
         self._later = later
+        self._recordings: set[_Recording] = set()
 
     def __call__(self, request: Request) -> None:
-        """:raise Refused: an argument makes no sense, or the address is one for copies."""
+        """:raise Refused: an argument makes no sense, the address is one for copies, or others are recording."""
+        if len(self._recordings) >= RECORDINGS:
+            raise Refused(BUSY, f"{RECORDINGS} recordings are under way already")
         address = found(self._router, request)
         if address.multicast is not None:
             raise Refused(CONFLICT, f"{name_of(address)} sends copies to all consumers: there is nothing to record")
         seconds = request.number("seconds", WEEK, 0, WEEK)
         most = request.argument("messages")
         trace = Trace(self._router, address, inf if most is None else int(request.number("messages", 0, 1, 1e12)))
-        _Recording(self._later, request, trace, self._router.now + seconds, self._router)
+        recording = _Recording(self._later, request, trace, self._router.now + seconds, self._router)
+        self._recordings.add(recording)
+        recording.begin(self._recordings.discard)
 
 
 class _Recording:
@@ -248,7 +256,12 @@ class _Recording:
         self._router = router
         self._over = False
         self._call: Any = None
-        request.stop = self._stop
+        self._gone: Callable[[_Recording], object]
+
+    def begin(self, gone: Callable[[_Recording], object]) -> None:
+        """Go on until it is over; then call `gone`."""
+        self._gone = gone
+        self._request.stop = self._stop
         self._go_on()
 
     def _go_on(self) -> None:
@@ -259,7 +272,7 @@ class _Recording:
         self._send_more()
         request = self._request
         if self._over and (request.abandoned or (request.room and len(self._trace.lines) <= AT_ONCE)):
-            request.answer({"trace": self._trace.lines})
+            self._answer()
         else:
             self._call = self._later(EVERY, self._go_on)
 
@@ -285,4 +298,8 @@ class _Recording:
         self._call.cancel()
         self._end("stopped")
         self._send_more()
+        self._answer()
+
+    def _answer(self) -> None:
         self._request.answer({"trace": self._trace.lines[-AT_ONCE:]})
+        self._gone(self)

@@ -20,6 +20,8 @@ TALLIES: Final = 10_000
 """Consumers that are counted one by one."""
 KEPT: Final = 200
 """Times to settlement that are kept of a consumer: the first ones."""
+KEPT_IN_ALL: Final = 100_000
+"""And of all consumers."""
 
 
 def rounded(number: float) -> float | str:
@@ -65,6 +67,7 @@ class Watch:
         self._candidates: list[dict[str, object]] | None = None
         self.began = router.now
         self.sent_in_all = 0
+        self._kept = 0
         self.tallies: dict[Consumer, Tally] = {}
         self.decisions: list[dict[str, object]] = []
         """What was chosen, and among whom: JSON-able."""
@@ -110,7 +113,8 @@ class Watch:
         if tally is not None:
             tally.settled += 1
             tally.seconds += seconds
-            if len(tally.kept) < KEPT:
+            if len(tally.kept) < KEPT and self._kept < KEPT_IN_ALL:
+                self._kept += 1
                 tally.kept.append(seconds)
 
     def _tally(self, consumer: Consumer) -> Tally | None:
