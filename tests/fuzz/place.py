@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tests.unit.amqp.inmemory import ACCEPTED, Network, Receiver, Sender
 from txrouter.amqp.connection import Connection
+from txrouter.amqp.management import Management
 from txrouter.core.addresses import Distribution
+from txrouter.management.explain import Explain
 from txrouter.net.memory import resident
 from txrouter.policies import multicast
 
@@ -42,6 +44,16 @@ class _Nowhere:
     abort = lose
 
 
+class _Call:
+    """Called later means called at once."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        call()
+
+    def cancel(self) -> None:
+        pass
+
+
 class Place:
     """The router, and those who work there: as for `tests.net.conversations`, `taken` is taken, `fed` has messages for
     whoever wants them, and `shared` is multicast. `work` goes from a producer to a consumer; so does `undisturbed`,
@@ -51,6 +63,9 @@ class Place:
         self._net = Network()
         self.router = self._net.router
         self.turn = self._net.turn
+        management = Management(self.router, self.turn, lambda _seconds, call: _Call(call))
+        management.operations["explain"] = Explain(self.router, management.later)
+        management.attach()
         copies = Distribution(multicast.factory, multicast.Options(when_full="drop", drop_seconds=0.0))
         self.router.policies.table.add_pattern("shared", copies)
         self._pairs = [self._pair("work"), self._pair("undisturbed")]

@@ -22,6 +22,7 @@ from tests.net.frames import (
     close,
     described,
     disposition,
+    encoded,
     end,
     flow,
     frame,
@@ -737,6 +738,35 @@ _say(
     begin(1),
 )
 _say("a consumer of all that drains", SHARES, *[flow(20, drain=True), flow(20)] * 10)
+
+# -- questions to the router itself ------------------------------------------------------------------------------------
+
+ASKS = OPENED + attach(SENDER, "$management")
+
+
+def _request(reply_to: object = "taken", **properties: object) -> bytes:
+    """A request, with these application properties."""
+    pairs = mapped({encoded(name): value for name, value in properties.items()})
+    return described(0x73, None, None, None, None, reply_to, "x" * 3000) + b"\0\x53\x74" + pairs
+
+
+EXPLAIN = _request(operation="explain", address="taken", seconds=uint(0))
+
+_say("questions that are no messages", ASKS, *[transfer(at, b"\xff" * 50) for at in range(20)])
+_say("questions without a word", ASKS, *[transfer(at, b"") for at in range(20)])
+_say(
+    "more questions than there is credit for",
+    ASKS,
+    b"".join(transfer(at, EXPLAIN) for at in range(100)),
+    detached="amqp:link:transfer-limit-exceeded",
+)
+_say("questions, and gone", ASKS, *[transfer(at, EXPLAIN, settled=True) for at in range(16)], close(), ends="")
+_say("questions whose answers go to all", ASKS, *[transfer(at, _request("shared", operation="x")) for at in range(3)])
+_say("questions whose answers are questions", ASKS, transfer(0, _request("$management", operation="explain")))
+_say("questions that are too long", ASKS, *[transfer(at, EXPLAIN + bytes(20_000)) for at in range(20)])
+_say("a question without end", ASKS, *[transfer(0, EXPLAIN + bytes(20_000), more=True)] * 10)
+_say("a question that is taken back", ASKS, transfer(0, EXPLAIN, more=True), transfer(0, b"", aborted=True))
+_say("questions about nothing", ASKS, transfer(0, _request(operation=uint(7))), transfer(1, _request(operation=True)))
 
 # -- the end -----------------------------------------------------------------------------------------------------------
 

@@ -211,6 +211,18 @@ async def test_a_recording_ends_with_its_client(router: RunningRouter) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_recording_ends_with_the_link_that_asked_for_it(router: RunningRouter) -> None:
+    asker = await Asker.at(router)
+    other = await router.receiver("others", credit=9)
+    await router.receiver("jobs")
+    await asked(asker, router, "record", address="jobs", reply_to="others")
+    await other.next()
+    asker.sender.close()
+    await wait_until(lambda: not router.core.observations._observed)
+    assert not router.service.management._open
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_recording_ends_with_the_router(router: RunningRouter) -> None:
     asker = await Asker.at(router)
     await router.receiver("jobs")

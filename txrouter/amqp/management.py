@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from txrouter.amqp import answers
 from txrouter.amqp.deliveries import IncomingDelivery
@@ -29,7 +29,10 @@ from txrouter.core.deliveries import Malformed
 from txrouter.core.links import Consumer
 from txrouter.core.outcomes import ACCEPTED, Outcome, rejected
 from txrouter.core.router import Router
-from txrouter.core.users import SHOWN, User
+from txrouter.core.users import SHOWN
+
+if TYPE_CHECKING:
+    from txrouter.amqp.incoming import IncomingLink
 
 __all__ = [
     "BAD",
@@ -96,14 +99,15 @@ class Request:
     :param place: the address the answer goes to.
     """
 
-    def __init__(self, management: Management, delivery: IncomingDelivery, user: User, place: str) -> None:
+    def __init__(self, management: Management, delivery: IncomingDelivery, producer: IncomingLink, place: str) -> None:
         self._management = management
         self._delivery = delivery
+        self._producer = producer
         self._id = delivery.field("correlation_id")
         if self._id is None:
             self._id = delivery.field("message_id")
         self._place = place
-        self.user = user
+        self.user = producer.user
         """Who asks."""
         self.stop: Callable[[], None] = lambda: None
         """Called if it is still being answered when the router stops: an operation that answers later puts there what
@@ -144,7 +148,9 @@ class Request:
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody waits for an answer any more."""
+        """Whether nobody waits for an answer any more: the link of who asked is gone, or there is no consumer."""
+        if self._producer.pn is None:
+            return True
         address = self._management.router.addresses.get(self._place)
         return address is None or not address.consumers
 
@@ -262,7 +268,7 @@ class Management(Consumer):
         if producer is None:
             raise _Rejected("amqp:not-allowed", "its producer has gone")
         self._check_access(delivery)
-        request = Request(self, delivery, producer.user, self._place_of(delivery))
+        request = Request(self, delivery, producer, self._place_of(delivery))
         self.router.counters["requests"] += 1
         try:
             self._perform(request)

@@ -2,7 +2,7 @@
 
 Arguments: `address`; `seconds`, after which it ends (a week, if not said), and `messages`, likewise. Each answer has
 some lines of the trace, as `trace`; the last one has the last. Who asks gives credit for them: what cannot be sent in
-time is dropped and counted. Where nobody is left to take them, the recording ends.
+time is dropped and counted. Where nobody is left to take them, or the link that asked is gone, it ends.
 """
 
 from __future__ import annotations
