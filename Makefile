@@ -20,10 +20,10 @@ help:
 	@echo 'make constraints  resolve all dependencies anew into constraints.txt'
 	@echo 'make clean        remove everything that make made'
 
-demo: $(VENV)/.installed-demo
+demo: $(VENV)/.installed-alone
 	$(BIN)/txrouter demo $(ARGS)
 
-bench: $(VENV)/.installed-demo
+bench: $(VENV)/.installed-alone
 	$(BIN)/python -m bench $(ARGS)
 
 soak: $(VENV)/.installed-dev

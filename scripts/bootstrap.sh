@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes .venv in this checkout and installs txrouter into it, editable, with one extra (demo, dev …) and the versions
-# of constraints.txt. What it needs from the system it installs with apt where it runs as root; otherwise it prints
+# Makes .venv in this checkout and installs txrouter into it, editable, with one extra (dev …) or `alone`, and the
+# versions of constraints.txt. What it needs from the system it installs with apt where it runs as root; otherwise it prints
 # the line to type. PYTHON=python3.12 chooses another interpreter.
 set -eu
 
@@ -55,7 +55,9 @@ install_missing
 check_version
 
 "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
-echo "Installing txrouter[$extra] into $venv"
+what=".[$extra]"
+[ "$extra" != alone ] || what=.
+echo "Installing txrouter ($extra) into $venv"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt pip
-"$venv/bin/python" -m pip install -q -c constraints.txt --build-constraint constraints.txt -e ".[$extra]"
+"$venv/bin/python" -m pip install -q -c constraints.txt --build-constraint constraints.txt -e "$what"
 touch "$venv/.installed-$extra"

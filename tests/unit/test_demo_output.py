@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from txrouter.demo import chart, main, parse, script
+from txrouter.demo import main, parse, script
 from txrouter.demo.results import PhaseResult
-from txrouter.demo.work import CONSUMERS
 
 RESULTS = [
     PhaseResult("pull", 1, [0.01 * n for n in range(1, 101)], [20, 20, 10, 10, 10, 10, 10, 10], 4.0, 0.0),
     PhaseResult("example:policy", 10, [0.02 * n for n in range(1, 101)], [20, 20, 10, 10, 10, 10, 10, 10], 4.0, 0.0),
 ]
-IDEAL = [0.008 * n for n in range(1, 101)]
+BEST = replace(script.ideal_run([]), times=[0.008 * n for n in range(1, 101)], done=RESULTS[0].done)
 
 
 def test_defaults_are_three_policies_at_load_0_8() -> None:
@@ -33,7 +34,8 @@ def test_defaults_are_three_policies_at_load_0_8() -> None:
         ["--load", "inf"],
         ["--policies", ", ,"],
         ["--seed", "x"],
-        ["--chart", "no/such/directory/a.png"],
+        ["--chart", "no/such/directory/a.svg"],
+        ["--chart", "a.png"],
         ["--json", "no/such/directory/a.json"],
     ],
 )
@@ -49,26 +51,11 @@ def test_so_little_work_that_nothing_arrives_is_said(capsys: pytest.CaptureFixtu
     assert "no message arrives" in capsys.readouterr().err
 
 
-def test_the_chart_is_a_png(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    path = tmp_path / "chart.png"
-    chart.draw(str(path), RESULTS, IDEAL, CONSUMERS, "some messages")
-    assert path.read_bytes().startswith(b"\x89PNG")
-
-
-def test_policies_of_others_get_colours_of_their_own() -> None:
-    colours = chart.colours_of(["pull", "a", "b"])
-    assert len({colours[name] for name in ("round-robin", "weighted", "pull", "a", "b")}) == 5
-
-
-def test_without_matplotlib_it_says_so_and_writes_the_rest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(chart, "can_draw", lambda: False)
-    options = parse(["--chart", str(tmp_path / "a.png"), "--json", str(tmp_path / "a.json")])
-    script.write(options, RESULTS, IDEAL, "some messages")
-    assert "txrouter[demo]" in capsys.readouterr().err
-    assert not (tmp_path / "a.png").exists()
+def test_the_files_are_written(tmp_path: Path) -> None:
+    options = parse(["--chart", str(tmp_path / "a.svg"), "--json", str(tmp_path / "a.json")])
+    script.write(options, RESULTS, BEST, "some messages")
+    drawn = re.findall(r">([^<>]+)<", (tmp_path / "a.svg").read_text())
+    assert {"pull", "example:policy", "ideal central queue", "fast 1", "some messages"} <= set(drawn)
     written = json.loads((tmp_path / "a.json").read_text())
     assert [policy["policy"] for policy in written["policies"]] == ["pull", "example:policy"]
     assert written["policies"][0]["p99_to_ideal"] == pytest.approx(1.25)

@@ -50,12 +50,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--load", type=positive, default=0.8, help="work that arrives / work that can be done (0.8)")
     parser.add_argument("--seed", type=int, default=1, help="of arrivals and costs (1)")
     parser.add_argument("--policies", type=names, default=names(POLICIES), metavar="A,B,…", help=f"({POLICIES})")
-    parser.add_argument("--chart", default="txrouter-demo.png", metavar="FILE", help="(txrouter-demo.png)")
+    parser.add_argument("--chart", default="txrouter-demo.svg", metavar="FILE", help="(txrouter-demo.svg)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     options = parser.parse_args(argv)
     for path in filter(None, (options.chart, options.json)):
         if not os.path.isdir(os.path.dirname(path) or "."):
             parser.error(f"there is no directory to write {path} in")
+    if not options.chart.endswith(".svg"):
+        parser.error(f"--chart {options.chart}: a chart is written to a file that ends in .svg")
     return options
 
 

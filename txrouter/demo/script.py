@@ -14,7 +14,9 @@ from txrouter.demo.run import PREFETCH, run_phase
 from txrouter.demo.table import LiveTable, figures
 from txrouter.demo.work import CONSUMERS, LONG_FACTOR, LONG_SHARE, PRODUCERS, Job, make_jobs
 from txrouter.simulation.figures import percentile
-from txrouter.simulation.ideal import ideal_times
+from txrouter.simulation.ideal import ideal
+from txrouter.simulation.outcome import Run
+from txrouter.simulation.scenario import Server
 
 __all__ = ["demonstrate"]
 
@@ -38,13 +40,13 @@ def demonstrate(options: argparse.Namespace) -> None:
     work = describe(jobs, options)
     print(work, end="\n\n", flush=True)
     results = [show_phase(policy, jobs) for policy in options.policies]
-    ideal = ideal_times(jobs, speeds)
-    print("\n".join(figures(results, ideal)), EXPLANATION, sep="\n\n", end="\n\n", flush=True)
+    best = ideal_run(jobs)
+    print("\n".join(figures(results, best.times)), EXPLANATION, sep="\n\n", end="\n\n", flush=True)
     late = max(result.late for result in results)
     if late > TOLERABLE:
         print(f"This machine was busy: timers were {late * 1000:.0f} ms late (p99), so all times are too long.\n")
     try:
-        write(options, results, ideal, work)
+        write(options, results, best, work)
     except OSError as error:
         raise DemoError(f"cannot write {error.filename}: {error.strerror}") from None
 
@@ -65,18 +67,22 @@ def describe(jobs: Sequence[Job], options: argparse.Namespace) -> str:
     )
 
 
-def write(options: argparse.Namespace, results: Sequence[PhaseResult], ideal: Sequence[float], work: str) -> None:
+def ideal_run(jobs: Sequence[Job]) -> Run:
+    """What the ideal central queue makes of it."""
+    servers = [Server(spec.name, spec.name, spec.speed, 1, 1, False, {}) for spec in CONSUMERS]
+    return ideal(jobs, servers)
+
+
+def write(options: argparse.Namespace, results: Sequence[PhaseResult], best: Run, work: str) -> None:
     """:raise OSError: a file cannot be written."""
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(as_json(options, results, ideal), file, indent=2)
+            json.dump(as_json(options, results, best.times), file, indent=2)
             file.write("\n")
         print(f"figures: {options.json}")
-    if chart.can_draw():
-        chart.draw(options.chart, results, ideal, CONSUMERS, work)
-        print(f"chart: {options.chart}")
-    else:
-        print("no chart: matplotlib is not installed (pip install 'txrouter[demo]')", file=sys.stderr)
+    with open(options.chart, "w", encoding="utf-8") as file:
+        file.write(chart.drawn(results, best, work))
+    print(f"chart: {options.chart}")
 
 
 def as_json(options: argparse.Namespace, results: Sequence[PhaseResult], ideal: Sequence[float]) -> dict[str, object]:

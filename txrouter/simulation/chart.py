@@ -86,7 +86,7 @@ class _Row(NamedTuple):
 
 
 def as_svg(runs: Sequence[Run], ideal: Run, title: str, subtitle: str, spans: Sequence[Span] = ()) -> str:
-    """The chart. The part over time is left out where nothing was looked at over time.
+    """The chart. The part over time is left out where it was not looked at what was going on.
 
     :param spans: what happened meanwhile.
     """
@@ -102,7 +102,7 @@ def as_svg(runs: Sequence[Run], ideal: Run, title: str, subtitle: str, spans: Se
     _times(drawing, top, height, everyone, kinds)
     _shares(drawing, top, height, rows, everyone, kinds)
     bottom = top + height + 96
-    if ideal.samples:
+    if all(run.samples for run in everyone):
         bottom = _over_time(drawing, bottom, everyone, kinds, spans)
     return drawing.as_svg(bottom, title)
 
