@@ -75,9 +75,8 @@ def place_of(fraction: float) -> float:
 
 
 def decades_of(messages: int) -> int:
-    """How far that axis goes for so many messages: to where there are ten that took longer, if that is between 99 % and
-    99.99 %."""
-    return min(4, max(2, math.floor(math.log10(max(1, messages))) - 1))
+    """How far that axis goes for so many messages: to where one took longer, if that is between 99 % and 99.99 %."""
+    return min(4, max(2, math.floor(math.log10(max(1, messages)))))
 
 
 def spoken(seconds: float) -> str:
