@@ -15,6 +15,7 @@ from tests.net.clients import Client
 from tests.net.links import Received, Receiver, Sender, Sent
 from tests.net.routers import RunningRouter, message
 from tests.net.waiting import reactor
+from txrouter.management.record import Trace
 from txrouter.simulation.figures import percentile
 from txrouter.simulation.scenario import Event, Scenario, Server
 
@@ -35,6 +36,8 @@ class RealRun:
         self.jobs = scenario.jobs()
         """The work; each job is due when its producer really had it, be that a little later than it was meant to be."""
         self.start = 0.0
+        self.trace: Trace
+        """What was recorded of it."""
         self._done: dict[int, float] = {}
         self.workers = [Worker(self, server) for server in scenario.servers()]
         self._senders: list[Sender] = []
@@ -55,6 +58,7 @@ class RealRun:
     async def run(self, start: float) -> None:
         """Have it happen, from that time of the reactor on."""
         self.start = start
+        self.trace = Trace(self.router.core, self.router.core.addresses[self.address])
         for number, job in enumerate(self.jobs):
             self.at(job.due, self._due, number)
         for event in self.scenario.event:
@@ -64,6 +68,7 @@ class RealRun:
         try:
             await self._over.addTimeout(LONGEST, reactor)
         finally:
+            self.trace.end("stopped")
             for timer in self._timers:
                 timer.cancel()
 

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from txrouter.cli import main
+from txrouter.management.record import Trace as Recorder
+from txrouter.simulation.clients import ADDRESS
 from txrouter.simulation.scenario import Scenario, ScenarioError
 from txrouter.simulation.traces import Trace, TraceError, read_trace
+from txrouter.simulation.world import World, simulate
 
 HEAD = {"txrouter": "trace", "version": 1, "router": "r1", "address": "scheduler", "policy": "weighted"}
 TWO = [
@@ -71,6 +74,11 @@ def test_they_have_the_fields_that_were_recorded(written: Written) -> None:
 def test_one_that_was_sent_again_came_once_but_its_cost_is_known(written: Written) -> None:
     trace = read(written, message(1.0, cost=None), message(1.0, "b/1", cost=4.0, attempt=2))
     assert [(job.due, job.cost) for job in trace.jobs] == [(1.0, 4.0)]
+
+
+def test_one_that_was_lost_came_again(written: Written) -> None:
+    trace = read(written, message(1.0, cost=None, outcome="lost"), message(2.0))
+    assert [job.due for job in trace.jobs] == [2.0]
 
 
 def test_one_whose_cost_is_not_known_costs_what_another_did(written: Written) -> None:
@@ -186,6 +194,26 @@ def test_a_last_line_that_is_cut_short_is_passed_over(written: Written) -> None:
 
 def test_lines_and_keys_that_are_not_known_are_passed_over(written: Written) -> None:
     assert len(read(written, {"at": 1.0, "news": 1}, message(1.0, colour="blue"), {"end": 9.0}).jobs) == 1
+
+
+# -- what is recorded ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("credit", [1, 5])
+def test_what_is_recorded_takes_as_long_when_it_is_simulated(written: Written, credit: int) -> None:
+    consumers = [{"name": "fast", "count": 2, "speed": 2.0, "credit": credit}, {"name": "slow", "credit": credit}]
+    data = {"messages": 3_000, "arrivals": {"load": 0.5}, "cost": {"kind": "mixed"}, "consumer": consumers}
+    scenario = Scenario.from_dict(data, ["round-robin"])
+    world = World(scenario, scenario.policies[0], scenario.jobs())
+    recorder = Recorder(world.router, world.router.addresses[ADDRESS])
+    world.run()
+    recorder.end("stopped")
+    written.text("".join(json.dumps(line) + "\n" for line in recorder.lines))
+    recorded = Scenario.load(None, trace=str(written.file))
+    assert recorded.policies[0].distribution == "round-robin"
+    again = simulate(recorded, recorded.policies[0])
+    for fraction in (0.5, 0.99):
+        assert again.percentile(fraction) == pytest.approx(world.outcome().percentile(fraction), rel=0.05)
 
 
 # -- as scenarios ----------------------------------------------------------------------------------

@@ -74,6 +74,12 @@ class _Message(_Line):
     ttl: float | None = Field(None, gt=0)
     subject: str | None = None
     attempt: int = 1
+    outcome: str | None = None
+
+    @property
+    def came(self) -> bool:
+        """Whether it is to come in a simulation. One that was lost came again; it may be lost there too."""
+        return self.attempt == 1 and self.outcome != "lost"
 
 
 class _Attached(_Line):
@@ -205,7 +211,7 @@ class _Reading:
             self.missing += _Dropped.model_validate(found).dropped
         elif "consumer" in found:
             message = _Message.model_validate(found)
-            if message.attempt == 1 or message.cost is not None:
+            if message.came or message.cost is not None:
                 self.messages.append(message)
 
     def _happens(self, at: float, name: str, does: str) -> None:
@@ -236,7 +242,7 @@ class _Reading:
 
     def _jobs(self, speeds: Mapping[str, float]) -> tuple[list[Job], list[dict[str, object]]]:
         """What came, and the kinds that it is of."""
-        arrivals = sorted((each for each in self.messages if each.attempt == 1), key=lambda each: each.at)
+        arrivals = sorted((each for each in self.messages if each.came), key=lambda each: each.at)
         if not arrivals:
             raise TraceError("no message is in it")
         known = [each.cost * speeds.get(each.consumer, 1.0) for each in self.messages if each.cost is not None]
