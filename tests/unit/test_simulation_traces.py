@@ -11,6 +11,7 @@ import pytest
 from txrouter.cli import main
 from txrouter.management.record import Trace as Recorder
 from txrouter.simulation.clients import ADDRESS
+from txrouter.simulation.recorded import as_recorded
 from txrouter.simulation.scenario import Scenario, ScenarioError
 from txrouter.simulation.traces import Trace, TraceError, read_trace
 from txrouter.simulation.world import World, simulate
@@ -276,3 +277,29 @@ def test_it_is_simulated_under_several_policies(written: Written, capsys: pytest
 def test_there_has_to_be_something_to_simulate(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate"]) == 1
     assert capsys.readouterr().err == "there is nothing to simulate: name a SCENARIO, or a --trace\n"
+
+
+def test_how_it_was_is_shown_beside_what_the_policies_make_of_it(
+    written: Written, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [message(n / 4, "ab"[n % 2] + "/1") for n in range(40)]
+    assert main(["simulate", "--trace", written(*lines), "-d", "pull", "--json"]) == 0
+    recorded, pull = json.loads(capsys.readouterr().out)["policies"]
+    assert (recorded["policy"], pull["policy"]) == ("as recorded", "pull")
+    assert recorded["done"] == {"a/1": 20, "b/1": 20}
+    assert recorded["p50"] == 0.5
+
+
+def test_how_it_was_has_what_consumers_had_and_what_waited(written: Written) -> None:
+    lines = [message(0.0), {**message(1.0), "sent": 3.0, "settled": 5.0}, message(10.0)]
+    scenario = Scenario.load(None, trace=written(*lines))
+    run = as_recorded(scenario.passages, scenario.servers())
+    found = {sample.at: (sample.waiting, sample.has) for sample in run.samples}
+    assert [found[at] for at in (0.5, 2.0, 4.0, 6.0)] == [(0, [0, 0]), (1, [0, 0]), (0, [1, 0]), (0, [0, 0])]
+    assert run.times == [0.5, 4.0, 0.5]
+
+
+@pytest.mark.parametrize("more", [{"messages": 1}, {"consumer": [{"name": "mine"}]}], ids=["fewer", "others"])
+def test_of_other_messages_or_consumers_it_says_nothing(written: Written, more: dict[str, Any]) -> None:
+    scenario = Scenario.load(None, more=more, trace=written(message(1.0), message(2.0)))
+    assert scenario.passages == []

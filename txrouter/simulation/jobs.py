@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from txrouter.config_checks import Table
 
-__all__ = ["Arrivals", "Burst", "Cost", "Count", "Job", "Messages", "Positive", "draw_jobs"]
+__all__ = ["Arrivals", "Burst", "Cost", "Count", "Job", "Messages", "Passage", "Positive", "draw_jobs"]
 
 
 class Job(NamedTuple):
@@ -30,6 +30,16 @@ class Job(NamedTuple):
 
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Passage(NamedTuple):
+    """How a message that was recorded passed through the router; the times as those of a job."""
+
+    at: float
+    """When it came."""
+    sent: float
+    settled: float
+    consumer: str
 
 
 class Cost(Table):

@@ -13,6 +13,7 @@ from pathlib import Path
 from txrouter.simulation.arguments import SCENARIOS
 from txrouter.simulation.ideal import ideal
 from txrouter.simulation.outcome import Run
+from txrouter.simulation.recorded import as_recorded
 from txrouter.simulation.report import as_data, as_lines, spans, work
 from txrouter.simulation.scenario import Scenario, ScenarioError
 from txrouter.simulation.world import simulate
@@ -45,6 +46,8 @@ def run(given: argparse.Namespace) -> int:
         jobs = scenario.jobs()
         best = ideal(jobs, scenario.servers(), scenario.event, scenario.latest(jobs))
         runs = list(coming)
+    if scenario.passages:
+        runs.insert(0, as_recorded(scenario.passages, scenario.servers()))
     lines = as_lines(scenario, runs, best)
     print(json.dumps(as_data(scenario, runs, best)) if given.json else "\n".join(lines))
     if chart is not None:

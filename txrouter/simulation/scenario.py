@@ -14,7 +14,7 @@ from txrouter.config_checks import Context, PolicyName, PolicyOptions, Table, pa
 from txrouter.core.addresses import Distribution
 from txrouter.interfaces import IDistributionPolicyFactory, IMulticast
 from txrouter.registry import Registry
-from txrouter.simulation.jobs import Arrivals, Cost, Count, Job, Messages, Positive, draw_jobs
+from txrouter.simulation.jobs import Arrivals, Cost, Count, Job, Messages, Passage, Positive, draw_jobs
 from txrouter.simulation.traces import TraceError, as_tables, read_trace, with_trace
 
 __all__ = ["Event", "Policy", "Scenario", "ScenarioError", "Server"]
@@ -143,6 +143,7 @@ class Scenario(Table):
     event: tuple[Event, ...] = Field((), strict=False)
     policy: tuple[Policy, ...] = Field((), strict=False)
     _recorded: list[Job] = PrivateAttr(default_factory=list)
+    _passages: list[Passage] = PrivateAttr(default_factory=list)
     _missing: int = PrivateAttr(0)
 
     @field_validator("event")
@@ -218,6 +219,7 @@ class Scenario(Table):
         except TraceError as error:
             raise ScenarioError(f"trace: {recorded.file}: {error}") from None
         scenario._missing = trace.missing
+        scenario._passages = trace.passages
         scenario._recorded = trace.jobs[: scenario.messages]
         return scenario
 
@@ -240,6 +242,13 @@ class Scenario(Table):
         """Until when each of these is of use to a consumer; empty if all are at any time."""
         ttls = [inf if kind.ttl is None else kind.ttl for kind in self.message]
         return [job.due + ttls[job.kind] for job in jobs] if any(ttl < inf for ttl in ttls) else []
+
+    @property
+    def passages(self) -> list[Passage]:
+        """How its messages passed when they were recorded, if it has them all, and the consumers that were there."""
+        theirs = {server.name for server in self.servers()}
+        whole = self.messages >= len(self._passages) and all(each.consumer in theirs for each in self._passages)
+        return self._passages if whole else []
 
     @property
     def missing(self) -> int:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from txrouter.config_checks import path_of, sentence
 from txrouter.registry import Registry
-from txrouter.simulation.jobs import Job
+from txrouter.simulation.jobs import Job, Passage
 
 __all__ = ["Trace", "TraceError", "as_tables", "read_trace", "with_trace"]
 
@@ -43,6 +43,8 @@ class Trace:
     consumer: list[dict[str, object]]
     event: list[dict[str, object]]
     """The tables of a scenario that say the same."""
+    passages: list[Passage]
+    """How the messages passed, those of which it is known, in the order they came."""
     missing: int
     """How many messages are not in it, as whoever recorded it was too slow to take them."""
 
@@ -237,6 +239,11 @@ class _Reading:
             message=kinds,
             consumer=self._consumers(speeds, slots),
             event=sorted(self.events, key=lambda event: float(str(event["at"]))),
+            passages=[
+                Passage(each.at, each.sent, each.settled, each.consumer)
+                for each in sorted(self.messages, key=lambda each: each.at)
+                if each.came and each.settled is not None and each.cost is not None
+            ],
             missing=self.missing,
         )
 
