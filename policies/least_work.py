@@ -18,8 +18,6 @@ nothing, and all messages cost about the same, as with `pull`.
 
 from __future__ import annotations
 
-import re
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -38,19 +36,10 @@ from txrouter.interfaces import (
     IExplains,
     ITimed,
 )
+from txrouter.policies.costs import Costs
 from txrouter.policies.lowest import Lowest
 
 __all__ = ["LeastWork", "Options", "factory"]
-
-LEAST, MOST = 1e-6, 1e9
-"""Costs between these are believed."""
-MOST_SUBJECTS = 1_000
-"""Subjects whose costs are remembered. With more, the one of which nothing was heard for longest is forgotten."""
-LONGEST_SUBJECT = 128
-"""Characters by which a subject is known."""
-WEIGHT = 1 / 16
-"""Of a message in what is learned, once there have been some."""
-_WORK = ("accepted", "rejected", "settled")
 
 
 @dataclass(frozen=True)
@@ -65,106 +54,51 @@ class Options:
 class _Place:
     """What a consumer has to do."""
 
-    __slots__ = ("costs", "settled_at", "work")
+    __slots__ = ("costs", "work")
 
-    def __init__(self, in_flight: int, now: float) -> None:
-        self.settled_at = now
-        """When it settled something last, or came."""
+    def __init__(self, in_flight: int) -> None:
         self.work = float(in_flight)
         """The sum of the costs of what it has in flight."""
         self.costs: dict[IDelivery, float] = {}
         """Of each that it was sent since it was added."""
 
 
-class _Average:
-    """What messages take."""
-
-    __slots__ = ("count", "seconds")
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.count = 0
-
-    def learn(self, seconds: float) -> None:
-        self.count += 1
-        self.seconds += (seconds - self.seconds) * max(WEIGHT, 1 / self.count)
-
-
-class _Learned:
-    """What messages with each subject take."""
-
-    def __init__(self) -> None:
-        self.subjects: OrderedDict[str, _Average] = OrderedDict()
-        self._usual = _Average()
-
-    @staticmethod
-    def subject(delivery: IDelivery) -> str:
-        given = delivery.field("subject")
-        return given[:LONGEST_SUBJECT] if isinstance(given, str) else ""
-
-    def cost(self, delivery: IDelivery) -> float:
-        known = self.subjects.get(self.subject(delivery), self._usual)
-        return max(LEAST, known.seconds) if known.count else 1.0
-
-    def learn(self, delivery: IDelivery, seconds: float) -> None:
-        subject = self.subject(delivery)
-        known = self.subjects.pop(subject, None)
-        if known is None:
-            known = _Average()
-            if len(self.subjects) >= MOST_SUBJECTS:
-                self.subjects.popitem(last=False)
-        self.subjects[subject] = known
-        known.learn(seconds)
-        self._usual.learn(seconds)
-
-
 @implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher, IDescribed, IExplains, ITimed)
 class LeastWork:
     """See the module."""
 
-    by = "the least work in flight for its capacity; among equals, the largest"
+    by = "the least work in flight for its capacity; among equals, the larger ones, and who has waited longest"
     clock: Callable[[], float]
 
     def __init__(self, options: Options) -> None:
-        self._learned = _Learned() if options.cost == "learned" else None
-        self._property = options.cost.removeprefix("property:")
+        self._costs = Costs(options.cost, 1.0)
         self._consumers: dict[IConsumer, None] = {}
         self._able = Lowest()
         """Those with credit, by their work; of those that have as little, the larger ones first."""
         self._asked: IDelivery | None = None
         """The one that was to be sent last, and what it costs."""
         self._cost = 1.0
-        self._ignored = 0
 
     def add(self, consumer: IConsumer) -> None:
         """It waits, if it has credit. What it has in flight costs 1 each."""
         self._consumers[consumer] = None
-        consumer.place = _Place(consumer.in_flight, self.clock())
+        consumer.place = _Place(consumer.in_flight)
+        self._costs.add(consumer, self.clock())
         self._move(consumer)
 
     def remove(self, consumer: IConsumer) -> None:
         """It waits no longer."""
         del self._consumers[consumer]
+        self._costs.remove(consumer)
         self._able.discard(consumer)
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
         """The one with the least work."""
         consumer = self._able.first()
         if consumer is not None:
-            self._cost = self._cost_of(delivery)
+            self._cost = self._costs.of(delivery)
             self._asked = delivery
         return consumer
-
-    def _cost_of(self, delivery: IDelivery) -> float:
-        if self._learned is not None:
-            return self._learned.cost(delivery)
-        given = delivery.application_property(self._property)
-        if given is None:
-            return 1.0
-        if isinstance(given, int | float) and not isinstance(given, bool) and LEAST <= given <= MOST:
-            return float(given)
-        self._ignored += 1
-        return 1.0
 
     def _move(self, consumer: IConsumer) -> None:
         """It waits anew, or not at all."""
@@ -177,7 +111,7 @@ class LeastWork:
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
         """It has that to do; or, if it was pre-settled, as much as before, and a turn had."""
         if not delivery.presettled:
-            cost = self._cost if delivery is self._asked else self._cost_of(delivery)
+            cost = self._cost if delivery is self._asked else self._costs.of(delivery)
             place: _Place = consumer.place
             place.work += cost
             place.costs[delivery] = cost
@@ -190,11 +124,7 @@ class LeastWork:
         cost = place.costs.pop(delivery, 1.0)
         # what is left when it has nothing is only what was lost in rounding
         place.work = max(0.0, place.work - cost) if consumer.in_flight else 0.0
-        if self._learned is not None:
-            now = self.clock()
-            if outcome in _WORK:
-                self._learned.learn(delivery, min(seconds, now - place.settled_at) * consumer.capacity)
-            place.settled_at = now
+        self._costs.settled(consumer, delivery, outcome, seconds, self.clock())
         self._move(consumer)
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
@@ -207,22 +137,18 @@ class LeastWork:
         self._move(consumer)
 
     def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
-        """Those with credit, with the work that they have for their capacity."""
-        return ((consumer, work) for consumer, (work, _capacity) in self._able.in_order())
+        """Those with credit, each with its work for its capacity."""
+        return ((consumer, load) for consumer, (load, _) in self._able.all())
 
     def describe(self) -> dict[str, object]:
         """The work and the capacity of each consumer, and who is next; how many messages gave a cost that is none; and
         what was learned."""
         first = self._able.first()
-        state: dict[str, object] = {
+        return {
             "next": first.id if first is not None else None,
             "consumers": {each.id: {"work": each.place.work, "capacity": each.capacity} for each in self._consumers},
+            **self._costs.describe(),
         }
-        if self._learned is None:
-            state["ignored"] = self._ignored
-        else:
-            state["seconds"] = {subject: known.seconds for subject, known in self._learned.subjects.items()}
-        return state
 
 
 @implementer(IDistributionPolicyFactory)
@@ -232,8 +158,6 @@ class _Factory:
     options = Options
 
     def build(self, options: Any, random: object) -> IDistributionPolicy:
-        if not re.fullmatch("learned|property:.+", options.cost):
-            raise ValueError(f"cost: {options.cost!r} is neither `property:NAME` nor `learned`")
         return LeastWork(options)
 
 

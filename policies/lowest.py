@@ -50,11 +50,9 @@ class Lowest:
         """It cannot be chosen, if it could."""
         self._numbers.pop(consumer, None)
 
-    def in_order(self) -> Iterator[tuple[IConsumer, Any]]:
-        """Each with its load, as they would be chosen if nothing else happened."""
-        heap = self._heap.copy()
-        while heap:
-            load, number, consumer = heappop(heap)
+    def all(self) -> Iterator[tuple[IConsumer, Any]]:
+        """Those that can be chosen, and their loads, the first to be chosen first. For people: it sorts them."""
+        for load, number, consumer in sorted(self._heap):
             if self._numbers.get(consumer) == number:
                 yield consumer, load
 

@@ -149,9 +149,9 @@ class ReplyAware:
         if self._is_able(consumer, self._has(consumer)) is not (consumer in self._able):
             self._move(consumer)
 
-    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
-        """Those that can take a message, with how many they have."""
-        return self._able.in_order()
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, int]]:
+        """Those that can take one, each with what it has."""
+        return self._able.all()
 
     def describe(self) -> dict[str, object]:
         """Of each consumer: what it has, how many of these are requests that it owes a reply to, and whether it can

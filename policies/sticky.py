@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import heappop, heappush
@@ -39,6 +39,7 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
+    IExplains,
 )
 from txrouter.policies.lowest import Lowest
 from txrouter.policies.rendezvous import Rendezvous
@@ -106,9 +107,11 @@ class _Numbers:
             del self._free[container], self._next[container]
 
 
-@implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher, IDescribed)
+@implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher, IDescribed, IExplains)
 class Sticky:
     """See the module."""
+
+    by = "whose the key is, and the next where it has too much; without a key, the fewest in flight"
 
     def __init__(self, options: Options) -> None:
         self._key = _reader(options.key)
@@ -252,6 +255,23 @@ class Sticky:
         """It can take messages without a key, or not."""
         if (consumer.credit > 0) is not (consumer in self._able):
             self._move(consumer)
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, int]]:
+        """Who gets it, and the others whose its key is, in turn, as far as that was asked; without a key, those with
+        credit. Each with what it has in flight or waiting."""
+        key = self._key(delivery)
+        if key is None:
+            yield from self._able.all()
+            return
+        before = self._all, self._tries, self._passed_on
+        counted = [(each.place, each.place.counted) for each in self._consumers]
+        chosen = self.select(delivery)
+        self._all, self._tries, self._passed_on = before
+        for place, count in counted:
+            place.counted = count
+        others = (each for each in self._choices.get(key, ()) if each is not chosen)
+        for consumer in (chosen, *others) if chosen is not None else ():
+            yield consumer, consumer.in_flight + consumer.waiting
 
     def describe(self) -> dict[str, object]:
         """How many keys are remembered, how many messages were not for the first consumer of their key; and of each

@@ -23,6 +23,7 @@ __all__ = [
     "IDistribution",
     "IDistributionPolicy",
     "IDistributionPolicyFactory",
+    "IExpiring",
     "IExplains",
     "IMulticast",
     "IProducer",
@@ -73,6 +74,7 @@ class IDelivery(Interface):
 
     address = Attribute("str: the address it was sent to, in the form the router looks addresses up by.")
     producer = Attribute("IProducer: who sent it; None once that link is gone.")
+    arrived = Attribute("float: when it arrived, by the clock of `ITimed`.")
     presettled = Attribute("bool: the producer asked for no acknowledgement; such a delivery is never in flight.")
 
     def field(name: str) -> object:
@@ -201,6 +203,16 @@ class IRanking(Interface):
     def rank(delivery: IDelivery) -> float:
         """Where it stands among those held: the lowest is offered first; among equals, the one that came first. Asked
         once, when a delivery is held first."""
+
+
+class IExpiring(Interface):
+    """Optional facet of a policy: says when it is too late for a message, which need not have a time to live for that.
+    What is held is turned away then as if it had had that time to live."""
+
+    def deadline(delivery: IDelivery) -> float | None:
+        """When it is too late to send it, by the clock of `ITimed`; None for never. Asked when it is held, and when it
+        is offered again after a consumer has released it. It is up to `select` not to choose anybody for one that is
+        late when it comes: it is turned away then."""
 
 
 class IReplyWatcher(Interface):

@@ -11,7 +11,7 @@ from pytest_twisted import ensureDeferred
 from tests.net.clients import DYNAMIC
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, Receiver, Sender
-from tests.net.routers import RunningRouter, quiet, relay
+from tests.net.routers import RunningRouter, ahead, quiet, relay
 from tests.net.waiting import wait_until
 
 
@@ -109,3 +109,21 @@ async def test_short_jobs_do_not_queue_behind_a_long_one(start: Start) -> None:
         producer.send(proton.Message(name, properties={"cost": cost}))
         await quiet(producer, *consumers)
     assert sorted(consumer.bodies for consumer in consumers) == [["long"], ["short"] * 9]
+
+
+# -- deadline ----------------------------------------------------------------------------------------------------------
+
+
+@ensureDeferred
+async def test_what_is_held_goes_by_its_deadline_and_not_when_it_is_too_late(start: Start) -> None:
+    router = await start(**of("deadline", deadline="property:within"))
+    producer, consumer = await ahead(router, 4)
+    sent = {
+        seconds: producer.send(proton.Message(f"{seconds}", properties={"within": seconds}))
+        for seconds in (60.0, 0.01, 20.0, 40.0)
+    }
+    assert (await sent[0.01].over()).name == "rejected"
+    consumer.flow(3)
+    await consumer.count(3)
+    assert consumer.bodies == ["20.0", "40.0", "60.0"]
+    assert router.core.counters["expired"] == 1

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from txrouter.policies import (
     closest,
+    deadline,
     exclusive,
     join_idle,
     least_work,
@@ -20,6 +21,18 @@ from txrouter.policies import (
     weighted,
 )
 from txrouter.testing import PolicyContract
+
+
+class DeadlineContract(PolicyContract):
+    factory = deadline.factory
+    fields = st.dictionaries(st.just("ttl"), st.integers(1, 20_000))
+
+
+class DeadlineByPropertyContract(PolicyContract):
+    factory = deadline.factory
+    options = deadline.Options(deadline="property:within", default_seconds=5.0, cost="property:cost")
+    application_properties = st.dictionaries(st.sampled_from(["within", "cost"]), st.integers(-1, 9) | st.floats())
+    work_conserving = False
 
 
 class LeastWorkContract(PolicyContract):
@@ -120,6 +133,8 @@ TestJoinIdle = JoinIdleContract.TestCase
 TestPeakEWMA = PeakEWMAContract.TestCase
 TestPriority = PriorityContract.TestCase
 TestExclusive = ExclusiveContract.TestCase
+TestDeadline = DeadlineContract.TestCase
+TestDeadlineByProperty = DeadlineByPropertyContract.TestCase
 TestLeastWork = LeastWorkContract.TestCase
 TestLearnedWork = LearnedWorkContract.TestCase
 TestReplyAware = ReplyAwareContract.TestCase
@@ -129,6 +144,7 @@ TestUnboundedSticky = UnboundedStickyContract.TestCase
 few = settings(TestPull.settings, max_examples=50)
 TestPowerOfTwo.settings = TestPowerOfTwoEquals.settings = TestJoinIdle.settings = few
 TestPeakEWMA.settings = TestPriority.settings = TestExclusive.settings = few
+TestDeadline.settings = TestDeadlineByProperty.settings = few
 TestLeastWork.settings = TestLearnedWork.settings = few
 TestReplyAware.settings = TestSticky.settings = TestUnboundedSticky.settings = few
 TestRoundRobin.settings = TestPull.settings = TestClosest.settings = few

@@ -12,6 +12,7 @@ import pytest
 
 from txrouter.interfaces import ICreditWatcher, IDistributionPolicyFactory, ISendWatcher, ISettlementWatcher, ITimed
 from txrouter.policies import (
+    deadline,
     join_idle,
     least_work,
     peak_ewma,
@@ -25,7 +26,19 @@ from txrouter.policies import (
 )
 from txrouter.testing import FakeConsumer, FakeDelivery
 
-MODULES = [join_idle, least_work, peak_ewma, power_of_two, priority, pull, reply_aware, round_robin, sticky, weighted]
+MODULES = [
+    deadline,
+    join_idle,
+    least_work,
+    peak_ewma,
+    power_of_two,
+    priority,
+    pull,
+    reply_aware,
+    round_robin,
+    sticky,
+    weighted,
+]
 POLICIES = pytest.mark.parametrize("factory", [each.factory for each in MODULES], ids=lambda f: f.name)
 MESSAGES = 300
 

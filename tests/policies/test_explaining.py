@@ -14,6 +14,7 @@ from txrouter.testing import FakeConsumer, FakeDelivery, FakeRouter
 
 EXPLAIN = [
     "closest",
+    "deadline",
     "exclusive",
     "join-idle",
     "least-work",
@@ -23,6 +24,7 @@ EXPLAIN = [
     "pull",
     "reply-aware",
     "round-robin",
+    "sticky",
     "weighted",
 ]
 
@@ -52,11 +54,11 @@ def play(name: str, asks: bool) -> ExplainingRouter:
     factory = Registry().factory(name)
     router = ExplainingRouter(factory.build(factory.options(), Random(7)), asks)
     random = Random(5)
-    for number in range(12):
+    for each in range(12):
         capacity = random.choice([1.0, 1.0, 3.0])
-        router.attach(f"c{number}", credit=random.randrange(4), capacity=capacity, cost=random.randrange(2))
+        router.attach(f"c{each}", credit=random.randrange(4), capacity=capacity, cost=random.randrange(2))
     consumers = list(router.consumers.values())
-    for _ in range(2_000):
+    for number in range(2_000):
         router.later(0.01)
         consumer = random.choice(consumers)
         match random.randrange(10):
@@ -68,7 +70,7 @@ def play(name: str, asks: bool) -> ExplainingRouter:
                 router.settle(consumer, seconds=random.random())
                 router.grant(consumer, 1)
             case _:
-                router.send()
+                router.send(FakeDelivery({"group_id": number % 7 or None}))
     return router
 
 

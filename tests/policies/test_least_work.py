@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.policies.routers import router_of, sent_to
-from txrouter.policies import least_work
+from txrouter.policies import costs, least_work
 from txrouter.testing import FakeConsumer, FakeDelivery, FakeRouter
 
 
@@ -244,7 +244,7 @@ def test_what_was_learned_follows_what_changes(learning: FakeRouter) -> None:
 
 
 def test_only_so_many_subjects_are_remembered(learning: FakeRouter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(least_work, "MOST_SUBJECTS", 2)
+    monkeypatch.setattr(costs, "MOST_SUBJECTS", 2)
     a = learning.attach("a", credit=99)
     for subject in "one", "two", "one", "three":
         learning.send(about(subject))
@@ -264,7 +264,7 @@ def test_a_long_subject_is_cut(learning: FakeRouter) -> None:
     a = learning.attach("a", credit=9)
     learning.send(about("x" * 60_000))
     settle_after(learning, a, 1.0)
-    assert learned(learning) == {"x" * least_work.LONGEST_SUBJECT: 1.0}
+    assert learned(learning) == {"x" * costs.LONGEST_SUBJECT: 1.0}
 
 
 # -- what it says ------------------------------------------------------------------------------------------------------

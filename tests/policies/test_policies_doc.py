@@ -13,6 +13,7 @@ from tests.policies.support import ROOT, install, run, run_tests
 from txrouter.config import Config
 from txrouter.policies import (
     closest,
+    deadline,
     exclusive,
     join_idle,
     least_work,
@@ -34,6 +35,7 @@ FILES = dict(re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)^```", TEXT, re.DOTALL | r
 BLOCKS = re.findall(r"^```toml\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 SHIPPED = (
     closest,
+    deadline,
     exclusive,
     join_idle,
     least_work,

@@ -61,8 +61,7 @@ class Holding:
         """Put it on a shelf. Returns False: it has not left; or True where it had to leave."""
         router = self._router
         try:
-            ttl = delivery.field("ttl")
-            deadline = delivery.arrived + ttl / 1000 if isinstance(ttl, int) else None
+            deadline = self._deadline(delivery)
             if deadline is not None and deadline <= router.now:
                 return self.turn_away_late(delivery)
             if delivery.destination.ranked:
@@ -128,6 +127,12 @@ class Holding:
         if address.multicast is not None:
             for delivery in address.held:
                 self._expiry.add(delivery, address.multicast.deadline(delivery))
+        if address.deadline is not None:
+            for delivery in (*address.held, *address.returned):
+                with suppress(Malformed):
+                    deadline = self._deadline(delivery)
+                    if deadline is not None:
+                        self._expiry.add(delivery, deadline)
         self.something_changed(address)
 
     def take(self, delivery: Delivery) -> None:
@@ -196,12 +201,21 @@ class Holding:
     # -- time to live ------------------------------------------------------------------------------
 
     def is_late(self, delivery: Delivery) -> bool:
-        """Whether its time to live has run out.
+        """Whether its time to live has run out, or its policy says that it is too late for it.
+
+        :raise Malformed: it cannot be read.
+        """
+        deadline = self._deadline(delivery)
+        return deadline is not None and deadline <= self._router.now
+
+    def _deadline(self, delivery: Delivery) -> float | None:
+        """When it is too late to send it; None for never.
 
         :raise Malformed: it cannot be read.
         """
         ttl = delivery.field("ttl")
-        return isinstance(ttl, int) and delivery.arrived + ttl / 1000 <= self._router.now
+        lives_until = delivery.arrived + ttl / 1000 if isinstance(ttl, int) else None
+        return soonest(lives_until, self._router.policies.deadline(delivery.destination, delivery))
 
     def next_deadline(self) -> float | None:
         """When `wake` is to be called next, on the router's clock; None for never."""
@@ -214,6 +228,11 @@ class Holding:
     def wake(self) -> None:
         """Turn away what has been held for longer than its time to live. What was to wait for all the consumers of a
         multicast, but has waited long enough, waits no more. And see to the policies whose time has come."""
+        self._expire()
+        for address in self._alarms.due(self._router.now):
+            self.something_changed(address)
+
+    def _expire(self) -> None:
         for delivery in self._expiry.due(self._router.now):
             address = delivery.destination
             if self.is_late(delivery):
@@ -221,8 +240,6 @@ class Holding:
                 self.turn_away_late(delivery)
             elif address.multicast is not None:
                 address.multicast.overdue(delivery)
-        for address in self._alarms.due(self._router.now):
-            self.something_changed(address)
 
     def expire_unsent(self, delivery: Delivery) -> None:
         """A delivery was routed, but its time to live had run out before: its consumer is not to have it."""
@@ -274,6 +291,10 @@ class Holding:
         if self._router.stopping or self._nobody_is_left_for(delivery):
             self.turn_away(delivery, RELEASED)
             return
+        with suppress(Malformed):  # then it says nothing of a time to live
+            if self.is_late(delivery):
+                self.turn_away_late(delivery)
+                return
         consumer = self._choose_for_returned(delivery)
         if consumer is None:
             self.hold(delivery, address.returned)
@@ -328,6 +349,7 @@ class Holding:
     def offer(self) -> None:
         """Offer what is held wherever something has changed."""
         while self._changed or self._served:
+            self._expire()  # which a timer may be about to do
             served, self._served = self._served, {}
             for consumer in served:
                 while consumer.queue and consumer.credit > 0:

@@ -18,6 +18,7 @@ from txrouter.interfaces import (
     ICapacityWatcher,
     IConsumer,
     ICreditWatcher,
+    IExpiring,
     IProducer,
     IRanking,
     ISelective,
@@ -187,6 +188,7 @@ class Address:
         "changed",
         "consumers",
         "credit_changed",
+        "deadline",
         "distribution",
         "free",
         "has_replies",
@@ -250,6 +252,9 @@ class Address:
             policy.capacity_changed if ICapacityWatcher.providedBy(policy) else None
         )
         self.rank: Callable[[Delivery], float] | None = policy.rank if IRanking.providedBy(policy) else None
+        self.deadline: Callable[[Delivery], float | None] | None = (
+            policy.deadline if IExpiring.providedBy(policy) else None
+        )
         self.kind: Callable[[Delivery], Hashable] | None = policy.kind if ISelective.providedBy(policy) else None
 
         self.held = new_shelf(self.ranked)

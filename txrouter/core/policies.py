@@ -185,6 +185,22 @@ class Policies:
             self.failed(address, error)
             return inf
 
+    def deadline(self, address: Address, delivery: Delivery) -> float | None:
+        """When it is too late for a delivery, by its policy; never where that cannot say.
+
+        :raise Malformed: the message could not be read where the policy wanted to look.
+        """
+        if address.deadline is None:
+            return None
+        try:
+            deadline = address.deadline(delivery)
+            return None if deadline is None or isnan(deadline) else float(deadline)
+        except Malformed:
+            raise
+        except Exception as error:
+            self.failed(address, error)
+            return None
+
     def kind(self, address: Address, delivery: Delivery) -> Hashable:
         """Of what kind a held delivery is, by its policy; of none but its own where that cannot say."""
         if address.kind is None:

@@ -55,6 +55,7 @@ class FakeDelivery:
     presettled: bool = False
     address: str = "test"
     producer: FakeProducer | None = None
+    arrived: float = 0.0
 
     def field(self, name: str) -> object:
         """As IDelivery says.

@@ -11,6 +11,7 @@ from txrouter.interfaces import (
     ICapacityWatcher,
     ICreditWatcher,
     IDistributionPolicy,
+    IExpiring,
     IRanking,
     IReplyWatcher,
     ISelective,
@@ -37,8 +38,8 @@ class FakeRouter:
     """One address of a router, without the rest of it: keeps the numbers, and tells the policy as the router does.
 
     `consumers` are those attached, by id; `held` the deliveries that have no consumer yet, the first to go first;
-    `returned` the deliveries that a consumer has released and that wait for another. A delivery's `ttl` is not looked
-    at.
+    `returned` the deliveries that a consumer has released and that wait for another; `expired` those for which it was
+    too late, by what an `IExpiring` says. A delivery's `ttl` is not looked at.
     """
 
     def __init__(self, policy: IDistributionPolicy) -> None:
@@ -46,8 +47,8 @@ class FakeRouter:
         self.consumers: dict[str, FakeConsumer] = {}
         self.held: list[FakeDelivery] = []
         self.returned: list[FakeDelivery] = []
+        self.expired: list[FakeDelivery] = []
         self._wakes_at = inf
-        self._arrivals: dict[FakeDelivery, float] = {}
         self._ranks: dict[FakeDelivery, float] = {}
         self._requests: list[_Request] = []
         self._queues: dict[FakeConsumer, list[FakeDelivery]] = {}
@@ -78,7 +79,7 @@ class FakeRouter:
             queue.clear()
             consumer.waiting = 0
             consumer.place = None
-        held.sort(key=self._arrivals.__getitem__)
+        held.sort(key=lambda each: each.arrived)
         self._requests.clear()
         self._ranks.clear()
         self._use(policy)
@@ -119,6 +120,7 @@ class FakeRouter:
         """Time passes. It stands still otherwise. A policy that wants to be asked again then is asked, and replies that
         are awaited no longer are given up."""
         self.now += seconds
+        self._expire()
         woken = self._wakes_at <= self.now
         if woken:
             self._wakes_at = inf
@@ -188,7 +190,7 @@ class FakeRouter:
     def send(self, delivery: FakeDelivery | None = None) -> FakeConsumer | None:
         """A message arrives. Returns who it is sent to at once; None if it is held, or waits for a consumer."""
         delivery = delivery or FakeDelivery()
-        self._arrivals[delivery] = self.now
+        delivery.arrived = self.now
         if self.held:
             self._shelve(delivery, self.held)
             return self._offer().get(delivery) if ISelective.providedBy(self.policy) else None
@@ -218,7 +220,7 @@ class FakeRouter:
         taker = None
         if outcome == "released":
             self._released.setdefault(delivery, set()).add(consumer)
-            if self._others(delivery):
+            if self._others(delivery) and not self._expires(delivery):
                 taker = self._send_returned(delivery)
                 if taker is None:
                     self._shelve(delivery, self.returned)
@@ -268,6 +270,11 @@ class FakeRouter:
         """Ask the policy for a rank; 0 if it has none to give."""
         return float(self.policy.rank(delivery)) if IRanking.providedBy(self.policy) else 0.0
 
+    def is_late(self, delivery: FakeDelivery) -> bool:
+        """Ask the policy whether it is too late for it; it never is if that has nothing to say."""
+        deadline = self.policy.deadline(delivery) if IExpiring.providedBy(self.policy) else None
+        return deadline is not None and deadline <= self.now
+
     def kind(self, delivery: FakeDelivery) -> Hashable:
         """Ask the policy for a kind; None if all are alike to it."""
         kind: Hashable = self.policy.kind(delivery) if ISelective.providedBy(self.policy) else None
@@ -276,6 +283,8 @@ class FakeRouter:
     # -- what comes of it ------------------------------------------------------------------------------------------
 
     def _shelve(self, delivery: FakeDelivery, shelf: list[FakeDelivery], first: bool = False) -> None:
+        if self._expires(delivery):
+            return
         if delivery not in self._ranks:
             self._ranks[delivery] = self.rank(delivery)
         insort = insort_left if first else insort_right
@@ -286,8 +295,20 @@ class FakeRouter:
             self._send(choice, delivery)
             return choice
         self._shelve(delivery, self._queues[choice])
-        choice.waiting += 1
+        choice.waiting = len(self._queues[choice])
         return None
+
+    def _expires(self, delivery: FakeDelivery) -> bool:
+        late = self.is_late(delivery)
+        if late:
+            self.expired.append(delivery)
+        return late
+
+    def _expire(self) -> None:
+        for shelf in (self.held, self.returned, *self._queues.values()):
+            shelf[:] = [delivery for delivery in shelf if not self._expires(delivery)]
+        for consumer, queue in self._queues.items():
+            consumer.waiting = len(queue)
 
     def _others(self, delivery: FakeDelivery) -> list[FakeConsumer]:
         """Those that have not released it; where there are none, it goes back to its producer."""
