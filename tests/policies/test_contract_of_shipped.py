@@ -48,7 +48,7 @@ class LearnedWorkContract(PolicyContract):
 
 class ReplyAwareContract(PolicyContract):
     factory = reply_aware.factory
-    fields = st.fixed_dictionaries({}, optional={"reply_to": st.just("answers")})
+    fields = st.fixed_dictionaries({"message_id": st.integers(0, 5)}, optional={"reply_to": st.just("answers")})
     work_conserving = False
 
 

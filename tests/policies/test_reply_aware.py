@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tests.policies.routers import router_of, sent_to
 from txrouter.policies import reply_aware
 from txrouter.testing import FakeConsumer, FakeDelivery, FakeRouter
+
+IDS = itertools.count()
 
 
 @pytest.fixture
@@ -16,7 +20,7 @@ def router() -> FakeRouter:
 
 def ask(router: FakeRouter, *, presettled: bool = False) -> FakeConsumer | None:
     """A request is sent. Returns who gets it at once."""
-    return router.send(FakeDelivery({"reply_to": "answers", "message_id": 1}, presettled=presettled))
+    return router.send(FakeDelivery({"reply_to": "answers", "message_id": next(IDS)}, presettled=presettled))
 
 
 def accept(router: FakeRouter, consumer: FakeConsumer) -> None:
