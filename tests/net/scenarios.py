@@ -11,8 +11,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from tests.net.clients import Client
-from tests.net.links import Received, Receiver, Sender, Sent
+from tests.net.clients import DYNAMIC, Client
+from tests.net.links import ACCEPTED, Received, Receiver, Sender, Sent
 from tests.net.routers import RunningRouter, message
 from tests.net.waiting import reactor
 from txrouter.management.record import Trace
@@ -41,12 +41,16 @@ class RealRun:
         self._done: dict[int, float] = {}
         self.workers = [Worker(self, server) for server in scenario.servers()]
         self._senders: list[Sender] = []
+        self._answers: Receiver | None = None
+        """Where replies are sent, if there are to be any."""
         self._sent: dict[Sent, tuple[Sender, int]] = {}
         self._timers: set[Any] = set()
         self._over: Deferred[None] = Deferred()
 
     async def attach(self) -> None:
         """Have everybody there."""
+        if self.scenario.arrivals.replies:
+            self._answers = await self.router.receiver(DYNAMIC, credit=len(self.jobs), takes=ACCEPTED)
         for worker in self.workers:
             await worker.comes()
         for _ in range(self.scenario.arrivals.producers):
@@ -97,7 +101,8 @@ class RealRun:
         self._send(self._senders[number % len(self._senders)], number)
 
     def _send(self, sender: Sender, number: int) -> None:
-        self._sent[sender.send(message(number))] = sender, number
+        asks = {} if self._answers is None else {"id": number, "reply_to": self._answers.address}
+        self._sent[sender.send(message(number, **asks))] = sender, number
 
     def _settled(self, sent: Sent) -> None:
         sender, number = self._sent.pop(sent)
@@ -129,6 +134,7 @@ class Worker:
         self.stalled = False
         self._client: Client
         self._receiver: Receiver
+        self._replies: Sender
         self._inbox: deque[Received] = deque()
         self._working: dict[Received, tuple[float, Any]] = {}
         """What it works on: when that will be done, and the timer."""
@@ -138,6 +144,8 @@ class Worker:
     async def comes(self) -> None:
         """It attaches, and gives credit."""
         self._client = await self.run.router.client()
+        if self.run.scenario.arrivals.replies:
+            self._replies = await self._client.sender(None)
         receiver = self._receiver = self._client.attach_receiver(
             self.run.address, credit=self.server.credit, properties=self.server.properties
         )
@@ -169,6 +177,8 @@ class Worker:
 
     def _got(self, received: Received) -> None:
         self._inbox.append(received)
+        if self.server.settles_first:
+            self._accept(received)
         self._begin(self.run.now())
 
     def _begin(self, since: float) -> None:
@@ -182,7 +192,14 @@ class Worker:
 
     def _ends(self, received: Received, ends: float) -> None:
         del self._working[received]
-        received.accept()
-        self._receiver.flow(1)
+        if self.run.scenario.arrivals.replies:
+            request = received.message
+            self._replies.send(message("done", address=request.reply_to, correlation_id=request.id))
+        if not self.server.settles_first:
+            self._accept(received)
         self.run.done(received.message.body, ends)  # type: ignore[arg-type]
         self._begin(ends)
+
+    def _accept(self, received: Received) -> None:
+        received.accept()
+        self._receiver.flow(1)
