@@ -181,13 +181,71 @@ def test_what_was_in_flight_when_it_took_over_counts(router: FakeRouter) -> None
     assert b.in_flight == 3
 
 
+def work(router: FakeRouter, rounds: int, **seconds: float) -> str:
+    """Requests come one by one, each when the one before is replied to. Returns who got them."""
+    takers = ""
+    for _ in range(rounds):
+        consumer = ask(router)
+        assert consumer is not None
+        takers += consumer.id
+        accept(router, consumer)
+        router.later(seconds[consumer.id])
+        router.reply()
+    return takers
+
+
+def test_the_faster_of_the_idle_is_next_once_that_is_known(router: FakeRouter) -> None:
+    for id in "ab":
+        router.attach(id, credit=1)
+    work(router, 40, a=4.0, b=1.0)
+    assert work(router, 40, a=4.0, b=1.0).count("b") == 40
+
+
+def test_a_slow_one_is_tried_again_and_believed_when_it_is_faster(router: FakeRouter) -> None:
+    for id in "ab":
+        router.attach(id, credit=1)
+    work(router, 40, a=4.0, b=1.0)
+    assert 1 <= work(router, 300, a=4.0, b=1.0).count("a") <= 5
+    work(router, 4_000, a=1.0, b=1.0)
+    assert work(router, 40, a=1.0, b=1.0).count("a") == 20
+
+
+def test_one_that_is_much_faster_gets_a_second_request_before_a_slow_one_gets_its_first(router: FakeRouter) -> None:
+    for id in "ab":
+        router.attach(id, credit=2)
+    work(router, 2_000, a=8.0, b=1.0)
+    assert [each and each.id for each in (ask(router), ask(router), ask(router))] == ["b", "b", "a"]
+
+
+def test_how_long_a_request_waited_behind_others_does_not_count(router: FakeRouter) -> None:
+    """Both take a second, but one has nine requests at a time."""
+    for id, credit in ("a", 9), ("b", 1):
+        router.attach(id, credit=credit)
+    for _ in range(40):
+        takers = [ask(router) for _ in range(10)]
+        assert sorted(each.id for each in takers if each is not None) == [*"aaaaaaaaab"]
+        for each in takers:
+            assert each is not None
+            accept(router, each)
+        router.later(1.0)
+        router.reply(next(index for index, each in enumerate(takers) if each is not None and each.id == "b"))
+        for _ in range(9):
+            router.reply()
+            router.later(1.0)
+    consumers = router.policy.describe()["consumers"]
+    assert [consumers[id]["times_as_long"] for id in "ab"] == [1.0, 1.0]
+
+
 def test_it_says_who_is_busy(router: FakeRouter) -> None:
     a, _b = (router.attach(id, credit=1) for id in "ab")
     ask(router)
     accept(router, a)
     assert router.policy.describe() == {
         "next": "b",
-        "consumers": {"a": {"has": 1, "owes": 1, "able": False}, "b": {"has": 0, "owes": 0, "able": True}},
+        "consumers": {
+            "a": {"has": 1, "owes": 1, "able": False, "times_as_long": 1.0},
+            "b": {"has": 0, "owes": 0, "able": True, "times_as_long": 1.0},
+        },
     }
 
 

@@ -42,14 +42,14 @@ def times_the_ideal(speeds: list[float], load: float, cost: str, credit: int, **
 @pytest.mark.parametrize("load", [0.7, 0.9])
 @pytest.mark.parametrize("speeds", [EQUAL, UNEQUAL], ids=["equal", "unequal"])
 def test_with_one_credit_each_it_is_next_to_ideal(speeds: list[float], load: float, cost: str) -> None:
-    assert times_the_ideal(speeds, load, cost, credit=1) < 1.3
+    assert times_the_ideal(speeds, load, cost, credit=1) < 1.05
 
 
 @pytest.mark.parametrize("load", [0.7, 0.9])
 def test_it_is_as_well_where_more_credit_is_not_used(load: float) -> None:
-    assert times_the_ideal(EQUAL, load, "exponential", credit=100, most=1) < 1.1
+    assert times_the_ideal(EQUAL, load, "exponential", credit=100, most=1) < 1.05
 
 
-@pytest.mark.parametrize("load", [0.7, 0.9])
-def test_with_much_credit_it_is_the_shortest_queue(load: float) -> None:
-    assert times_the_ideal(EQUAL, load, "exponential", credit=100) < 1.3
+@pytest.mark.parametrize(("load", "times"), [(0.7, 1.2), (0.9, 1.4)])
+def test_with_much_credit_it_is_the_shortest_queue(load: float, times: float) -> None:
+    assert times_the_ideal(EQUAL, load, "exponential", credit=100) < times
