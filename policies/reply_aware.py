@@ -8,9 +8,10 @@ replies come (see `pace`): so among the idle, the fastest is next.
 
 A consumer's credit says how many it wants to have at a time. One that accepts first gives its credit again at once, and
 would have more and more. So once it owes replies to what it has settled, it is sent no more than would make as many as
-the most credit it ever had at once; or `most`, if that is less. With credit 1 it works on one message at a time, and
-all others wait where any consumer can take them: a central queue (see `pull`). With more it is "join the shortest
-queue" (Winston, "Optimality of the shortest line discipline", 1977).
+the most credit it ever had at once. With credit 1 it works on one message at a time, and all others wait where any
+consumer can take them: a central queue (see `pull`). With more it is "join the shortest queue" (Winston, "Optimality of
+the shortest line discipline", 1977). Where credit says something else, such as how many messages may wait for a thread,
+`most` says how many are good for a consumer.
 
 A request whose reply does not come, because the server has failed or never replies, counts for `reply_seconds`, or for
 as long as the message has to live, if that is less.
@@ -56,7 +57,7 @@ class Options:
     reply_seconds: float = 60.0
     """The longest that a reply is awaited."""
     most: int = 0
-    """The most messages that a consumer is to have at a time, however much credit it gives; 0 for as many as that."""
+    """The most messages that a consumer is to have at a time; 0 for as many as its credit says."""
 
 
 class _Place(Pace):
@@ -119,8 +120,12 @@ class ReplyAware:
 
     def _is_able(self, consumer: IConsumer, has: int) -> bool:
         place: _Place = consumer.place
+        if consumer.credit <= 0:
+            return False
+        if self._most:
+            return has < self._most
         owes = place.requests > len(place.unsettled)  # to what it has settled
-        return consumer.credit > 0 and (not owes or has < place.window) and (not self._most or has < self._most)
+        return not owes or has < place.window
 
     def _move(self, consumer: IConsumer) -> None:
         """It waits anew, or not at all."""

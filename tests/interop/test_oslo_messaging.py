@@ -15,6 +15,7 @@ import pytest_twisted
 from tests.interop.conftest import Run
 from tests.interop.openstack import Client, Cloud, all_answer
 from tests.interop.programs import PATIENCE, Program
+from tests.net.conftest import Start
 from tests.net.routers import RunningRouter
 from tests.net.waiting import wait_until
 
@@ -246,3 +247,26 @@ async def test_the_driver_chooses_routable_addresses_by_itself(router: RunningRo
     await cloud.server("s1", "topic")
     assert await cloud.client().do("call", topic="topic", method="echo", value=1) == {"returned": ["s1", 1]}
     assert "openstack.org/om/rpc/anycast/openstack/topic" in router.core.addresses
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_is_busy_until_it_has_answered_though_it_accepts_before(
+    start: Start, run: Run, tmp_path: Path
+) -> None:
+    router = await start(address=[{"prefix": "openstack.org/om/rpc/anycast", "distribution": "reply-aware"}])
+    cloud = Cloud(run, tmp_path, rpc_server_credit=100)
+    cloud.port = router.port
+    servers = {name: await cloud.server(name, "work", "open") for name in ("one", "other")}
+    client = cloud.client()
+    await all_answer(client, "work", set(servers))
+    long = client.begin("call", topic="work", method="echo_when_open", value="long")
+    waits = '{"waits": "long"}'
+    await wait_until(lambda: any(waits in server.said for server in servers.values()), PATIENCE)
+    (busy,) = (name for name, server in servers.items() if waits in server.said)
+    answers = [await client.do("call", topic="work", method="echo", value=number) for number in range(10)]
+    (idle,) = {server for server, _ in (each["returned"] for each in answers)}
+    assert idle != busy
+    assert len(router.core.replies) == 1
+    await client.do("cast", topic="open", server=busy, method="open", arguments={})
+    assert await client.over(long) == {"returned": [busy, "long"]}
+    assert len(router.core.replies) == 0

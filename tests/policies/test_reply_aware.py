@@ -99,6 +99,15 @@ def test_it_can_be_told_how_many_a_consumer_is_to_have() -> None:
     assert sent_to(router, 1) == "-"
 
 
+def test_what_it_is_told_counts_for_more_than_credit() -> None:
+    router = router_of(reply_aware, most=3)
+    a = router.attach("a", credit=1)
+    for _ in range(3):
+        assert ask(router) is a
+        accept(router, a)
+    assert ask(router) is None
+
+
 def test_a_reply_that_comes_before_its_request_is_settled_counts(router: FakeRouter) -> None:
     a, b = (router.attach(id, credit=9) for id in "ab")
     assert [ask(router), ask(router)] == [a, b]
