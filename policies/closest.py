@@ -1,93 +1,104 @@
-"""`closest`: the consumers that cost least to reach, in turn; those further away only while none of these has credit.
+"""`closest`: the consumers that cost least to reach; those further away only while none of these can take a message.
 
 For work that any consumer can do, where what is near is to be used first: those attached to this router have cost 0. A
 near consumer without credit captures nothing: the message goes to the next one that can take it.
 
-Consumers of equal cost take turns as in `round-robin`. There are as many costs as there are ways to other routers, so
-trying one after the other takes next to nothing.
+It is a wrapper: `closest + pull` chooses among consumers of equal cost as `pull` does, and so with any policy. Alone it
+is `closest + round-robin`. There are as many costs as there are ways to other routers, so trying one after the other
+takes next to nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from zope.interface import implementer
 
 from txrouter.interfaces import (
     IConsumer,
-    ICreditWatcher,
     IDelivery,
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
-    IExplains,
-    ISendWatcher,
+    IDistributionWrapperFactory,
 )
 from txrouter.policies.round_robin import RoundRobin
+from txrouter.policies.wrapper import Group, Groups, described
 
-__all__ = ["Closest", "Options", "factory"]
+__all__ = ["Closest", "Options", "factory", "wrapper"]
 
 
-@implementer(IDistributionPolicy, ICreditWatcher, IDescribed, IExplains, ISendWatcher)
-class Closest:
+@implementer(IDistributionPolicy, IDescribed)
+class Closest(Groups):
     """See the module."""
 
-    by = "the least cost; among equals, whose turn it is"
+    def __init__(self, build: Callable[[], IDistributionPolicy]) -> None:
+        self._groups: dict[int, Group] = {}
+        """By what they cost, the cheapest first."""
+        super().__init__(build)
 
-    def __init__(self) -> None:
-        self._circles: dict[int, RoundRobin] = {}
-        """The consumers by what they cost, the cheapest first."""
-        self._sizes: dict[int, int] = {}
+    def policies(self) -> Iterator[Any]:
+        """As Groups says."""
+        yield self.sample
+        for group in self._groups.values():
+            yield group.policy
 
     def add(self, consumer: IConsumer) -> None:
         """It joins those of its cost."""
         cost = consumer.cost
-        consumer.place = cost
-        if cost not in self._circles:
-            self._circles[cost] = RoundRobin()
-            self._circles = dict(sorted(self._circles.items()))
-        self._sizes[cost] = self._sizes.get(cost, 0) + 1
-        self._circles[cost].add(consumer)
+        if cost not in self._groups:
+            self._groups[cost] = self.new_group()
+            self._groups = dict(sorted(self._groups.items()))
+        self.join(consumer, self._groups[cost])
 
     def remove(self, consumer: IConsumer) -> None:
         """It leaves them."""
-        cost = consumer.place
-        self._circles[cost].remove(consumer)
-        self._sizes[cost] -= 1
-        if not self._sizes[cost]:
-            del self._sizes[cost], self._circles[cost]
+        if not self.leave(consumer).size:
+            del self._groups[consumer.cost]
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
-        """The next in turn of the nearest that have credit."""
-        for circle in self._circles.values():
-            consumer = circle.select(delivery)
+        """Whom the policy chooses of the nearest, if it chooses one of these."""
+        for group in self._groups.values():
+            consumer = group.select(delivery)
             if consumer is not None:
                 return consumer
         return None
 
-    def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
-        """It had its turn."""
-        self._circles[consumer.place].sent(consumer, delivery)
+    def rank(self, delivery: IDelivery) -> float:
+        """As IRanking says."""
+        nearest = next((group.policy for group in self._groups.values()), self.sample)
+        return float(nearest.rank(delivery))
 
-    def credit_changed(self, consumer: IConsumer, delta: int) -> None:
-        """It is in turn again, if it has credit."""
-        self._circles[consumer.place].credit_changed(consumer, delta)
+    @property
+    def by(self) -> str:
+        """As IExplains says."""
+        return f"the least cost; among equals, {self.sample.by}"
 
-    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
-        """Those with credit, the nearest first, each with its cost."""
-        for cost, circle in self._circles.items():
-            for consumer, _turn in circle.candidates(delivery):
-                yield consumer, cost
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float | str]]:
+        """Those whom the policies would choose among, the nearest first."""
+        for group in self._groups.values():
+            yield from group.policy.candidates(delivery)
 
     def describe(self) -> dict[str, object]:
-        """The consumers with credit by what they cost, the next in turn first."""
-        return {str(cost): circle.describe()["next"] for cost, circle in self._circles.items()}
+        """What the policies say of themselves, by the cost of their consumers, the nearest first."""
+        return {str(cost): described(group.policy) for cost, group in self._groups.items()}
 
 
 @dataclass(frozen=True)
 class Options:
     """`closest` has no options."""
+
+
+@implementer(IDistributionWrapperFactory)
+class _Wrapper:
+    name = "closest"
+    summary = "those that cost least to reach first; others only while none of these can take a message"
+    options = Options
+
+    def wrap(self, build: Callable[[], IDistributionPolicy], options: object, random: object) -> IDistributionPolicy:
+        return Closest(build)
 
 
 @implementer(IDistributionPolicyFactory)
@@ -97,7 +108,8 @@ class _Factory:
     options = Options
 
     def build(self, options: object, random: object) -> IDistributionPolicy:
-        return Closest()
+        return Closest(RoundRobin)
 
 
 factory = _Factory()
+wrapper = _Wrapper()

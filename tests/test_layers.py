@@ -35,6 +35,7 @@ class Layer:
 
 
 CONFIG = {
+    "chains",
     "config",
     "config_access",
     "config_authentication",
@@ -55,7 +56,7 @@ LAYERS = [
     Layer({"client"}, set()),
     Layer(CONFIG, {"interfaces", "core", "amqp", "net"}),
     Layer({"management"}, {"interfaces", "core", "amqp", "net", "changes", "config_words", *CONFIG}),
-    Layer({"simulation"}, {"interfaces", "core", "amqp", "net", "config_checks", "registry"}),
+    Layer({"simulation"}, {"interfaces", "chains", "core", "amqp", "net", "config_checks", "registry"}),
 ]
 
 # For a fresh interpreter: import the modules named and all they contain, and tell what that brought in.

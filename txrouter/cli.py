@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands.add_parser("check", help="check a config"))
     _add_can(commands.add_parser("can", help="say whether a user may do something, as send to an address"))
     _add_passwd(commands.add_parser("passwd", help="give a user a password"))
-    _add_policies(commands.add_parser("policies", help="list the distribution policies"))
+    _add_policies(commands.add_parser("policies", help="list the distribution policies and wrappers"))
     _add_send(commands.add_parser("send", help="send messages, and say what became of them"))
     _add_receive(commands.add_parser("receive", help="receive messages"))
     _add_explain(
@@ -305,7 +305,8 @@ def _passwd(options: argparse.Namespace) -> int:
 
 def _add_policies(policies: argparse.ArgumentParser) -> None:
     policies.description = (
-        "List the distribution policies that are installed, with their options and where they come from."
+        "List the distribution policies and wrappers that are installed, with their options and where they come from. "
+        "A wrapper is used by writing it before a policy, as in 'outlier + pull'."
     )
     policies.add_argument("--json", action="store_true", help="as JSON")
     policies.set_defaults(command=_policies)
@@ -322,6 +323,8 @@ def _policies(options: argparse.Namespace) -> int:
         return 0
     rows: list[tuple[str, ...]] = [("NAME", "FROM", "WHAT IT DOES")]
     for policy in listing:
+        if policy.kind == "wrapper" and ("WRAPPER", *rows[0][1:]) not in rows:
+            rows += [("", "", ""), ("WRAPPER", *rows[0][1:])]
         rows += _describe(policy)
     _print_table(rows)
     return 0

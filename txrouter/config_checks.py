@@ -12,7 +12,7 @@ import os
 import random
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError, ValidationInfo
@@ -140,8 +140,8 @@ def _validated(kind: Any, given: object) -> object:
         return given
     if not isinstance(given, Mapping):
         raise ValueError("must be a table")
-    known = [field.name for field in dataclasses.fields(kind) if field.init]
-    wrong = [problem((key,), unknown(key, known)) for key in given if key not in known]
+    known = _known(kind)
+    wrong = [problem(place, said) for place, said in _unknown_keys(kind, given)]
     try:
         # in its JSON mode pydantic is as strict as TOML is, and takes an array for a tuple and a string for an enum
         text = json.dumps({key: value for key, value in given.items() if key in known}, default=str)
@@ -155,6 +155,21 @@ def _validated(kind: Any, given: object) -> object:
     if wrong:
         raise ValidationError.from_exception_data("options", wrong)
     return options
+
+
+def _known(kind: Any) -> dict[str, Any]:
+    """The options of a dataclass, and their types."""
+    return {field.name: field.type for field in dataclasses.fields(kind) if field.init}
+
+
+def _unknown_keys(kind: Any, given: Mapping[str, object]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is none of its options, also in the tables of wrappers."""
+    known = _known(kind)
+    for key, value in given.items():
+        if key not in known:
+            yield (key,), unknown(key, list(known))
+        elif dataclasses.is_dataclass(known[key]) and isinstance(value, Mapping):
+            yield from (((key, *place), said) for place, said in _unknown_keys(known[key], value))
 
 
 def _try_to_build(factory: IDistributionPolicyFactory, options: object) -> None:
@@ -180,7 +195,14 @@ def _policy_options(given: object, info: ValidationInfo) -> object:
         return given
     factory = Context.of(info).registry.factory(name)
     options = _validated(factory.options, given)
-    _try_to_build(factory, options)
+    try:
+        _try_to_build(factory, options)
+    except ValueError as error:
+        where, colon, what = str(error).partition(": ")
+        place = where.split(".")
+        if not colon or place[0] not in {field.name for field in dataclasses.fields(factory.options)}:
+            raise
+        raise ValidationError.from_exception_data("options", [problem(tuple(place), what)]) from error
     return options
 
 

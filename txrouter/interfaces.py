@@ -9,7 +9,7 @@ router, in tests and in a simulation.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 from zope.interface import Attribute, Interface
 
@@ -23,6 +23,7 @@ __all__ = [
     "IDistribution",
     "IDistributionPolicy",
     "IDistributionPolicyFactory",
+    "IDistributionWrapperFactory",
     "IExpiring",
     "IExplains",
     "IMulticast",
@@ -268,6 +269,28 @@ class IDistributionPolicyFactory(Interface):
 
         :param options: an instance of `self.options`.
         :param random: a `random.Random`, seeded by the router: the only source of chance it may use.
+        :raise ValueError: the options contradict each other; the message says how.
+        """
+
+
+class IDistributionWrapperFactory(Interface):
+    """Puts a policy around others. Stateless. What an entry point of the group `txrouter.wrapper` names. It is used by
+    writing its name before that of a policy: `outlier + pull`."""
+
+    name = Attribute("str: the name it goes by in a config, lower case with hyphens.")
+    summary = Attribute("str: one line for people.")
+    options = Attribute(
+        "type: a dataclass, as that of a policy. A config gives them among the policy's, in a table named as the "
+        "wrapper, with `_` for `-`."
+    )
+
+    def wrap(build: Callable[[], IDistributionPolicy], options: object, random: object) -> IDistributionPolicy:
+        """A new policy that chooses with the help of others, and declares what those declare besides its own.
+
+        :param build: builds a policy to go inside: one, or several that are alike. `IConsumer.place` is for these; a
+            consumer that is added to two of them has to be another object for each.
+        :param options: an instance of `self.options`.
+        :param random: as for IDistributionPolicyFactory.
         :raise ValueError: the options contradict each other; the message says how.
         """
 

@@ -53,4 +53,4 @@ def test_it_describes_who_is_next_by_cost(router: FakeRouter) -> None:
     router.attach("b", credit=9)
     router.attach("z", credit=0, cost=1)
     sent_to(router, 1)
-    assert router.policy.describe() == {"0": ["b", "a"], "1": []}
+    assert router.policy.describe() == {"0": {"next": ["b", "a"]}, "1": {"next": []}}

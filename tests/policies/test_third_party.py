@@ -31,6 +31,7 @@ def test_it_is_found_by_its_entry_point(installed: Path, tmp_path: Path) -> None
         "summary": "of two consumers drawn at random, the one with fewer messages in flight",
         "options": [{"name": "choices", "type": "int", "required": False, "default": 2}],
         "error": None,
+        "kind": "policy",
     }
 
 

@@ -139,11 +139,30 @@ def test_the_policies_are_listed_with_where_they_come_from(capsys: pytest.Captur
     assert cli.main(["policies"]) == 0
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.split() == ["NAME", "FROM", "WHAT", "IT", "DOES"]
-    names = [row.split()[0] for row in rows if not row.startswith(" ")]
+    names = [row.split()[0] for row in rows[: rows.index("")] if not row.startswith(" ")]
     assert names == sorted(names)
     assert {"pull", "round-robin", "weighted"} <= set(names)
     [weighted] = [row for row in rows if row.startswith("weighted")]
     assert f"txrouter {__version__}" in weighted
+
+
+def test_the_wrappers_are_listed_behind_the_policies(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["policies"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    heading, *wrappers = rows[rows.index("") + 1 :]
+    assert heading.split() == ["WRAPPER", "FROM", "WHAT", "IT", "DOES"]
+    assert {"outlier", "slow-start", "subset"} <= {row.split()[0] for row in wrappers if not row.startswith(" ")}
+    assert "initial: float, default 0.1" in " ".join(wrappers)
+
+
+def test_the_options_of_wrappers_are_shown_as_they_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = '[[address]]\npattern = "x"\ndistribution = "slow-start + weighted"\noptions.slow_start.seconds = 5.0\n'
+    assert cli.main(["check", write(tmp_path / "router.toml", text)]) == 0
+    said = capsys.readouterr().out
+    assert 'slow-start + weighted (capacity = "property:capacity"' in said
+    assert 'slow_start = {"seconds": 5.0, "initial": 0.1}' in said
 
 
 def test_the_policies_are_listed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +170,7 @@ def test_the_policies_are_listed_as_json(capsys: pytest.CaptureFixture[str]) -> 
     listing = json.loads(capsys.readouterr().out)
     assert {"pull", "round-robin", "weighted"} <= {policy["name"] for policy in listing}
     for policy in listing:
-        assert set(policy) == {"name", "source", "summary", "options", "error"}
+        assert set(policy) == {"name", "source", "summary", "options", "error", "kind"}
         for option in policy["options"]:
             assert set(option) == {"name", "type", "required", "default"}
 

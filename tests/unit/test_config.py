@@ -73,6 +73,8 @@ class Factory:
             raise ValueError("window and luck contradict each other")
         if getattr(options, "window", 1) == 14:
             raise KeyError("window")
+        if getattr(options, "window", 1) == 15:
+            raise ValueError("window: 15 is said to be unlucky: nobody knows why")
         return Policy()
 
 
@@ -297,6 +299,7 @@ def test_an_error_is_its_problems_one_on_each_line(registry: Registry) -> None:
         (address(options={"capacity": "none"}), "address[0].options: capacity must be something"),
         (address(options={"window": 13}), "address[0].options: window and luck contradict each other"),
         (address(options={"window": 14}), "address[0].options: the policy cannot be built: KeyError: 'window'"),
+        (address(options={"window": 15}), "address[0].options.window: 15 is said to be unlucky: nobody knows why"),
         (address(options={"zzz": 1}), "address[0].options.zzz: is unknown; there are: capacity, window, share, "),
         (address(distribution="needy"), "address[0].options.key: is missing"),
         (address(distribution="odd"), "address[0].options: the policy's own options are of no use: "),
@@ -466,3 +469,45 @@ def test_the_routers_own_address_cannot_be_given_to_others(key: str) -> None:
     with pytest.raises(ConfigError) as raised:
         Config.from_dict({"address": [{key: "/$management", "distribution": "pull"}]})
     assert raised.value.problems == (f"address[0].{key}: '/$management' is the router's own",)
+
+
+# ---- wrappers ------------------------------------------------------------------------------------------------------
+
+
+def wrapped(**options: object) -> dict[str, object]:
+    return address(distribution="outlier + slow-start + weighted", options=options)
+
+
+def test_wrappers_have_their_options_in_tables_of_their_own() -> None:
+    config = Config.from_dict(wrapped(capacity="credit", outlier={"failures": 3}))
+    options = config.address[0].options
+    assert (options.capacity, options.outlier.failures, options.slow_start.initial) == ("credit", 3, 0.1)
+
+
+def test_wrappers_can_be_named_on_the_command_line() -> None:
+    config = Config.default(distribution=["jobs.#=outlier + pull"])
+    assert config.address[0].distribution == "outlier + pull"
+
+
+def test_a_config_with_wrappers_that_is_read_again_is_the_same() -> None:
+    tables = [Config.from_dict(wrapped(outlier={"failures": 3})).table() for _ in range(2)]
+    assert tables[0].find("x") == tables[1].find("x")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"outlier": {"failures": "3"}}, 'address[0].options.outlier.failures: must be a whole number, not "3"'),
+        ({"outlier": {"failures": -3}}, "address[0].options.outlier.failures: -3 is not between 0 and 1000000"),
+        ({"outlier": {"outcomes": ["bad"]}}, "address[0].options.outlier.outcomes[0]: must be "),
+        ({"slow_start": 5}, "address[0].options.slow_start: must be a table"),
+        ({"slow-start": {}}, "address[0].options.slow-start: is unknown; did you mean 'slow_start'?"),
+        ({"outlier": {"failuers": 3}}, "address[0].options.outlier.failuers: is unknown; did you mean 'failures'?"),
+        ({"capacity": "x"}, "address[0].options.capacity: 'x' is not `property:NAME`"),
+    ],
+)
+def test_what_is_wrong_with_a_wrapper_is_said_with_its_path(options: dict[str, object], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_dict(wrapped(**options))
+    [said] = caught.value.problems
+    assert said.startswith(problem)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import random
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 from zope.interface import implementer
 
-from txrouter.interfaces import IConsumer, IDelivery, IDistributionPolicy, IDistributionPolicyFactory
-from txrouter.registry import GROUP, Option, PolicyError, Registry
+from txrouter.interfaces import (
+    IConsumer,
+    IDelivery,
+    IDistributionPolicy,
+    IDistributionPolicyFactory,
+    IDistributionWrapperFactory,
+)
+from txrouter.registry import GROUP, WRAPPERS, Option, PolicyError, Registry
 
 MODULE = """
 from dataclasses import dataclass
@@ -206,3 +215,128 @@ def test_a_listing_has_every_option_with_its_type_and_default() -> None:
         Option("reason", "str", required=False, default="rest"),
         Option("days", "tuple[int, ...]", required=False, default=()),
     )
+
+
+# -- wrappers ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AroundOptions:
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class RequiredOptions:
+    key: str
+
+
+@implementer(IDistributionWrapperFactory)
+class AroundFactory:
+    summary = "goes around"
+
+    def __init__(self, name: str = "around", options: type = AroundOptions) -> None:
+        self.name = name
+        self.options = options
+
+    def wrap(self, build: Callable[[], IDistributionPolicy], options: Any, random: object) -> IDistributionPolicy:
+        if getattr(options, "times", 1) < 1:
+            raise ValueError(f"times: {options.times} is not above 0")
+        return build()
+
+
+around = AroundFactory()
+round_about = AroundFactory("round-about")
+required = AroundFactory("required", RequiredOptions)
+patience = AroundFactory("patience")
+untyped_around = AroundFactory("untyped", dict)
+WRAPPING = [
+    offer("nobody", "nobody"),
+    *(EntryPoint(each.replace("_", "-"), f"{__name__}:{each}", WRAPPERS) for each in ("around", "round_about")),
+    *(EntryPoint(each, f"{__name__}:{each}", WRAPPERS) for each in ("required", "patience")),
+]
+
+
+def test_a_chain_has_the_options_of_its_policy_and_a_table_for_each_wrapper() -> None:
+    factory = Registry(WRAPPING).factory("around + round-about + nobody")
+    options: Any = factory.options(2.5)
+    assert issubclass(factory.options, NobodyOptions)
+    assert (options.patience, options.reason) == (2.5, "rest")
+    assert (options.around, options.round_about) == (AroundOptions(), AroundOptions())
+
+
+def test_spaces_around_the_plus_do_not_matter() -> None:
+    registry = Registry(WRAPPING)
+    assert registry.factory("around+nobody") is registry.factory(" around  + nobody ")
+    assert registry.factory("around+nobody").name == "around + nobody"
+
+
+def test_the_same_chain_of_another_registry_is_the_same() -> None:
+    """So that a config that is read again is the same."""
+    assert Registry(WRAPPING).factory("around + nobody") is Registry(WRAPPING).factory("around + nobody")
+
+
+def test_a_wrapper_can_be_named_by_its_module() -> None:
+    assert Registry(WRAPPING).factory(f"{__name__}:around + {__name__}:nobody").name == "around + nobody"
+
+
+def test_what_a_wrapper_needs_to_be_told_has_to_be() -> None:
+    options: Any = Registry(WRAPPING).factory("required + nobody").options
+    with pytest.raises(TypeError, match="required"):
+        options(2.5)
+    assert options(2.5, required=RequiredOptions("x")).required.key == "x"
+
+
+def test_what_a_wrapper_does_not_like_is_said_with_its_name() -> None:
+    factory = Registry(WRAPPING).factory("round-about + around + nobody")
+    options: Any = factory.options
+    with pytest.raises(ValueError, match=r"^around\.times: 0 is not above 0$"):
+        factory.build(options(2.5, around=AroundOptions(0)), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("arround + nobody", "there is no wrapper 'arround'; there are: around, "),
+        ("nobody + nobody", "'nobody' is a policy: it comes last, behind the wrappers"),
+        ("around", "'around' is a wrapper: a policy has to follow it, as in 'around + pull'"),
+        ("nobody + around", "'around' is a wrapper: a policy has to follow it, as in 'around + pull'"),
+        ("around + around + nobody", "'around + around + nobody' cannot be: there are two options 'around'"),
+        ("patience + nobody", "'patience + nobody' cannot be: there are two options 'patience'"),
+        ("around +", "'around +' has a `+` without a name on either side"),
+        ("+ nobody", "'+ nobody' has a `+` without a name on either side"),
+        (f"{__name__}:nobody + nobody", f"'{__name__}:nobody' is no wrapper factory: "),
+        (f"{__name__}:untyped_around + nobody", "no wrapper factory: its options are no dataclass"),
+    ],
+)
+def test_what_is_no_chain_is_refused(name: str, problem: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        Registry(WRAPPING).factory(name)
+    assert problem in str(caught.value)
+
+
+def test_multicast_cannot_be_wrapped() -> None:
+    factory = Registry().factory("outlier + multicast")
+    with pytest.raises(ValueError, match="there is nothing to put a wrapper around"):
+        factory.build(factory.options(), random.Random(1))
+
+
+def test_an_address_where_nobody_may_attach_cannot_be_wrapped() -> None:
+    with pytest.raises(PolicyError, match="there is nothing to put a wrapper around"):
+        Registry().factory("outlier + unavailable")
+
+
+def test_wrappers_are_listed_behind_the_policies() -> None:
+    listed = Registry(WRAPPING).listing()
+    assert [(each.name, each.kind) for each in listed] == [
+        ("nobody", "policy"),
+        ("around", "wrapper"),
+        ("patience", "wrapper"),
+        ("required", "wrapper"),
+        ("round-about", "wrapper"),
+    ]
+    assert listed[1].options == (Option("times", "int", required=False, default=1),)
+
+
+def test_a_source_checkout_offers_the_wrappers_of_its_setup_cfg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("txrouter.registry.entry_points", lambda group: [])
+    assert Registry().factory("slow-start + closest").name == "slow-start + closest"

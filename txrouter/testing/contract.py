@@ -171,7 +171,8 @@ class PolicyContract(stateful.RuleBasedStateMachine):
         """Two policies are built alike, and the first consumers attach."""
         factory = self.factory
         verifyObject(IDistributionPolicyFactory, factory)
-        assert re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", factory.name), f"not lower case with hyphens: {factory.name!r}"
+        name = factory.name
+        assert re.fullmatch(r"[a-z0-9]+((-| \+ )[a-z0-9]+)*", name), f"not lower case with hyphens: {name!r}"
         assert re.fullmatch(".+", factory.summary), f"not one line: {factory.summary!r}"
         assert dataclasses.is_dataclass(factory.options), f"its options are no dataclass: {factory.options!r}"
         options = self.factory.options() if self.options is None else self.options

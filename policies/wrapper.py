@@ -1,0 +1,312 @@
+"""What wrappers have in common: policies around other policies, which pass on what is none of their business.
+
+A wrapper declares what the policy inside declares, besides its own. What is declared is looked up once, so a wrapper
+has to say it of each instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from zope.interface import alsoProvides, implementer, providedBy
+
+from txrouter.interfaces import (
+    ICapacityWatcher,
+    IConsumer,
+    ICreditWatcher,
+    IDelivery,
+    IDescribed,
+    IDistributionPolicy,
+    IRanking,
+    IReplyWatcher,
+    ISelective,
+    ISendWatcher,
+    ISettlementWatcher,
+    ITimed,
+    IWoken,
+)
+
+__all__ = ["Group", "Groups", "View", "Wrapper", "described"]
+
+
+def described(policy: object) -> dict[str, object]:
+    """What a policy says of itself; nothing, if it says nothing."""
+    return policy.describe() if IDescribed.providedBy(policy) else {}
+
+
+@implementer(IConsumer)
+class View:
+    """A consumer as a second policy knows it: with a `place` of its own. The numbers are the consumer's."""
+
+    __slots__ = ("consumer", "container", "cost", "id", "place", "properties")
+
+    def __init__(self, consumer: IConsumer) -> None:
+        self.consumer = consumer
+        self.id: str = consumer.id
+        self.container: str = consumer.container
+        self.properties: Mapping[str, object] = consumer.properties
+        self.cost: int = consumer.cost
+        self.place: Any = None
+
+    @property
+    def credit(self) -> int:
+        """How many deliveries may be sent to it."""
+        credit: int = self.consumer.credit
+        return credit
+
+    @property
+    def in_flight(self) -> int:
+        """How many are sent to it and not settled."""
+        in_flight: int = self.consumer.in_flight
+        return in_flight
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for it and no other."""
+        waiting: int = self.consumer.waiting
+        return waiting
+
+    @property
+    def capacity(self) -> float:
+        """How much it takes, relative to others."""
+        capacity: float = self.consumer.capacity
+        return capacity
+
+
+class Wrapper:
+    """A policy around one other.
+
+    Whatever is not defined by a subclass is the inner policy's own, and so costs nothing. Some consumers can be kept
+    apart: what happens to them is told to the inner policy of their stand-in, or not at all.
+    """
+
+    def __init__(self, inner: IDistributionPolicy) -> None:
+        self.inner: Any = inner
+        self.apart: dict[IConsumer, Any] = {}
+        """Those that the inner policy does not know as what they are: what it knows instead, or None for nothing."""
+        alsoProvides(self, providedBy(inner))
+        self._tell_sent = _method(inner, ISendWatcher, "sent")
+        self._tell_settled = _method(inner, ISettlementWatcher, "settled")
+        self._tell_credit = _method(inner, ICreditWatcher, "credit_changed")
+        self._tell_capacity = _method(inner, ICapacityWatcher, "capacity_changed")
+        self._tell_asked = _method(inner, IReplyWatcher, "asked")
+        self._tell_answered = _method(inner, IReplyWatcher, "answered")
+        self._awaited: dict[IConsumer, int] = {}
+        """How many replies the inner policy awaits of each: of those to what was sent before it knew a consumer as what
+        it does now, it is to hear nothing."""
+        self._clock: Callable[[], float] = float
+        self._wake_at: Callable[[float], None] = _nothing
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # it has not been built
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """As ITimed says."""
+        return self._clock
+
+    @clock.setter
+    def clock(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        if ITimed.providedBy(self.inner):
+            self.inner.clock = clock
+
+    @property
+    def wake_at(self) -> Callable[[float], None]:
+        """As IWoken says."""
+        return self._wake_at
+
+    @wake_at.setter
+    def wake_at(self, wake_at: Callable[[float], None]) -> None:
+        self._wake_at = wake_at
+        if IWoken.providedBy(self.inner):
+            self.inner.wake_at = wake_at
+
+    def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        """As ISendWatcher says."""
+        if consumer in self.apart:
+            consumer = self.apart[consumer]
+            if consumer is None:
+                return
+        self._tell_sent(consumer, delivery)
+
+    def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
+        """As ISettlementWatcher says."""
+        if consumer in self.apart:
+            consumer = self.apart[consumer]
+            if consumer is None:
+                return
+        self._tell_settled(consumer, delivery, outcome, seconds)
+
+    def credit_changed(self, consumer: IConsumer, delta: int) -> None:
+        """As ICreditWatcher says."""
+        if consumer in self.apart:
+            consumer = self.apart[consumer]
+            if consumer is None:
+                return
+        self._tell_credit(consumer, delta)
+
+    def capacity_changed(self, consumer: IConsumer) -> None:
+        """As ICapacityWatcher says."""
+        known = self.apart.get(consumer, consumer)
+        if known is not None:
+            self._tell_capacity(known)
+
+    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        """As IReplyWatcher says."""
+        known = self.apart.get(consumer, consumer)
+        if known is not None:
+            self._awaited[consumer] = self._awaited.get(consumer, 0) + 1
+            self._tell_asked(known, delivery)
+
+    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+        """As IReplyWatcher says."""
+        awaited = self._awaited.get(consumer, 0)
+        known = self.apart.get(consumer, consumer)
+        if awaited and known is not None:
+            self._awaited[consumer] = awaited - 1
+            self._tell_answered(known, seconds)
+
+    def leave(self, consumer: IConsumer) -> None:
+        """The inner policy is to know it no more."""
+        known = self.apart.pop(consumer, consumer)
+        self._awaited.pop(consumer, None)
+        if known is not None:
+            self.inner.remove(known)
+
+
+class Group:
+    """Consumers that a policy chooses among, and that policy."""
+
+    __slots__ = ("policy", "select", "size")
+
+    def __init__(self, policy: Any) -> None:
+        self.policy = policy
+        self.select: Callable[[IDelivery], IConsumer | None] = policy.select
+        self.size = 0
+
+
+_OF_GROUPS = (
+    ICapacityWatcher,
+    ICreditWatcher,
+    IRanking,
+    IReplyWatcher,
+    ISelective,
+    ISendWatcher,
+    ISettlementWatcher,
+    ITimed,
+    IWoken,
+)
+
+
+class Groups:
+    """A policy that divides its consumers into groups, each with a policy of its own, all alike.
+
+    A subclass says who joins which, and asks the groups. What happens to a consumer is told to its group.
+    """
+
+    def __init__(self, build: Callable[[], IDistributionPolicy]) -> None:
+        self._build = build
+        self.sample: Any = build()
+        """One without consumers, that says what it would say of any message."""
+        alsoProvides(self, *(facet for facet in _OF_GROUPS if facet.providedBy(self.sample)))
+        self.home: dict[IConsumer, Group] = {}
+        """The group of each consumer."""
+        self._clock: Callable[[], float] | None = None
+        self._wake_at: Callable[[float], None] | None = None
+
+    def policies(self) -> Iterator[Any]:
+        """All that there are."""
+        raise NotImplementedError
+
+    def new_group(self) -> Group:
+        """One without consumers."""
+        policy: Any = self._build()
+        self._set_up(policy)
+        return Group(policy)
+
+    def _set_up(self, policy: Any) -> None:
+        if self._clock is not None and ITimed.providedBy(policy):
+            policy.clock = self._clock
+        if self._wake_at is not None and IWoken.providedBy(policy):
+            policy.wake_at = self._wake_at
+
+    def join(self, consumer: IConsumer, group: Group) -> None:
+        """It is one of them."""
+        self.home[consumer] = group
+        group.size += 1
+        group.policy.add(consumer)
+
+    def leave(self, consumer: IConsumer) -> Group:
+        """It leaves its group, which may be empty then."""
+        group = self.home.pop(consumer)
+        group.size -= 1
+        group.policy.remove(consumer)
+        return group
+
+    @property
+    def clock(self) -> Callable[[], float] | None:
+        """As ITimed says."""
+        return self._clock
+
+    @clock.setter
+    def clock(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        for policy in self.policies():
+            self._set_up(policy)
+
+    @property
+    def wake_at(self) -> Callable[[float], None] | None:
+        """As IWoken says."""
+        return self._wake_at
+
+    @wake_at.setter
+    def wake_at(self, wake_at: Callable[[float], None]) -> None:
+        self._wake_at = wake_at
+        for policy in self.policies():
+            self._set_up(policy)
+
+    @property
+    def reply_seconds(self) -> float:
+        """As IReplyWatcher says."""
+        seconds: float = self.sample.reply_seconds
+        return seconds
+
+    def kind(self, delivery: IDelivery) -> Any:
+        """As ISelective says."""
+        return self.sample.kind(delivery)
+
+    def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        """As ISendWatcher says."""
+        self.home[consumer].policy.sent(consumer, delivery)
+
+    def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
+        """As ISettlementWatcher says."""
+        self.home[consumer].policy.settled(consumer, delivery, outcome, seconds)
+
+    def credit_changed(self, consumer: IConsumer, delta: int) -> None:
+        """As ICreditWatcher says."""
+        self.home[consumer].policy.credit_changed(consumer, delta)
+
+    def capacity_changed(self, consumer: IConsumer) -> None:
+        """As ICapacityWatcher says."""
+        self.home[consumer].policy.capacity_changed(consumer)
+
+    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        """As IReplyWatcher says."""
+        self.home[consumer].policy.asked(consumer, delivery)
+
+    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+        """As IReplyWatcher says."""
+        self.home[consumer].policy.answered(consumer, seconds)
+
+
+def _method(policy: Any, facet: Any, name: str) -> Callable[..., object]:
+    return getattr(policy, name) if facet.providedBy(policy) else _nothing
+
+
+def _nothing(*_arguments: object) -> None:
+    """It does not want to know."""
