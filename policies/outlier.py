@@ -167,7 +167,7 @@ class Outlier(Wrapper):
     def _return(self, consumer: IConsumer) -> None:
         del self.apart[consumer]
         record: Any = self._consumers[consumer]
-        record.returned = self.clock()
+        record.returned = min(record.until, self.clock())
         self.inner.add(consumer)
 
     # -- what has failed ---------------------------------------------------------------------------

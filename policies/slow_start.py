@@ -3,14 +3,15 @@
 For services that are slow when they begin: caches are empty, connections are not made, code is not compiled. Without it
 the least loaded policy is the worst: a new instance has nothing in flight, and is sent everything at once.
 
-For `seconds` after it attaches, a consumer has a part of what each of the others gets, which grows from `initial` to
-the whole. It works with any policy inside, also those that know no weights: after each message a newcomer seems to have
-no credit, until the others have had 1 / part - 1 messages each; then the policy may choose it when it likes. What
-counts is its age beside that of the others: where all are new, as when the router has started, they are equals. And
-nobody starves: if nobody else can take a message, a newcomer does.
+For `seconds` after it attaches, a consumer gets a part of what it would get otherwise, which grows from `initial` to
+the whole. It works with any policy inside, also those that know no weights: of the times that the policy chooses it, a
+newcomer takes that part, and seems to have no credit the other times, so that the policy chooses another. To a policy
+that would choose it time and again, as one that looks for the least loaded does, it seems to have none for as long as
+the others have a message each. What counts is its age beside that of the oldest: where all are new, as when the router
+has started, they are equals. And nobody starves: if nobody else can take a message, a newcomer does.
 
-It is the slow start of HAProxy and Envoy (there with an aggression of 1), which weigh; the newcomers are paced here, as
-a stride scheduler would. Then `outlier + slow-start + …` also goes easy on those that come back from sitting out.
+It is the slow start of HAProxy and Envoy (there with an aggression of 1), which reduce a weight. As in Envoy, those
+that come back after sitting out can be gone easy on: `outlier + slow-start + pull`.
 Policies that choose one consumer for each key, and let messages wait for it, are not held back.
 """
 
@@ -39,6 +40,13 @@ from txrouter.policies.wrapper import View, Wrapper, described
 
 __all__ = ["Options", "SlowStart", "wrapper"]
 
+MOST_PASSED = 32
+"""So many newcomers at most let one message pass."""
+OFTEN = 0.8
+"""A newcomer is chosen at most this often, in messages of each other consumer from one time to the next,"""
+EARLY = 4
+"""and so many times too early: where chance decides, some times follow on each other."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -51,25 +59,27 @@ class Options:
 
 
 class _Newcomer(View):
-    """A consumer that is paced, as the policy inside knows it: without credit while it has to wait."""
+    """A consumer that is new, as the policy inside knows it: sometimes it seems to have no credit."""
 
-    __slots__ = ("credit", "due", "since", "waits")
+    __slots__ = ("chosen", "credit", "due", "since", "turn", "waits")
 
     def __init__(self, consumer: IConsumer, since: float) -> None:
         super().__init__(consumer)
         self.credit: int = consumer.credit
         self.since = since
+        self.turn = 1.0
+        """It takes a message when this is 1: a part is added each time it is chosen. It takes the first one."""
+        self.chosen = False
+        """The next message is its."""
         self.due = 0.0
-        """The round in which it waits no longer."""
+        """When it is to be chosen next, in messages."""
         self.waits = False
+        """Until it is."""
 
 
 @implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher, IDescribed, ITimed)
 class SlowStart(Wrapper):
-    """See the module.
-
-    Time is counted in rounds: in one, each consumer that is not new has had a message, on average.
-    """
+    """See the module."""
 
     def __init__(self, inner: IDistributionPolicy, options: Options) -> None:
         super().__init__(inner)
@@ -81,9 +91,10 @@ class SlowStart(Wrapper):
         self._sum_since = 0.0
         self._others = 0
         """How many are not new."""
-        self._round = 0.0
+        self._messages = 0
+        """How many were sent while somebody was new."""
         self._waiting: list[tuple[float, int, _Newcomer]] = []
-        """A heap of the newcomers that wait, whose turn is next; and of some that do no longer."""
+        """A heap of the newcomers that wait, the next first; and of some that do no longer."""
         self._numbers = count()
 
     # -- who there is ------------------------------------------------------------------------------
@@ -120,44 +131,82 @@ class SlowStart(Wrapper):
         self._sum_since = 0.0
         self._waiting.clear()
 
-    # -- shares ------------------------------------------------------------------------------------
+    # -- parts -------------------------------------------------------------------------------------
 
     def _part(self, since: float, now: float) -> float:
         """Of a full share."""
         return min(1.0, self._initial + (1 - self._initial) * (now - since) / self._seconds)
 
-    def _largest(self, now: float) -> float:
-        """The part of who is oldest."""
-        if self._others:
-            return 1.0
-        return self._part(next(iter(self._newcomers.values())).since, now)
-
-    def _sum(self, now: float) -> float:
-        """Of all their parts."""
+    def _part_and_others(self, newcomer: _Newcomer) -> tuple[float, float]:
+        """Its part of what the oldest gets, and all the others' together."""
+        now = self.clock()
         newcomers = len(self._newcomers)
         grown = (1 - self._initial) * (newcomers * now - self._sum_since) / self._seconds
-        return self._others + self._initial * newcomers + grown
+        every = self._others + self._initial * newcomers + grown
+        oldest = 1.0 if self._others else self._part(next(iter(self._newcomers.values())).since, now)
+        part = self._part(newcomer.since, now)
+        return part / oldest, (every - part) / oldest
+
+    def _takes(self, newcomer: _Newcomer) -> bool:
+        """It was chosen: whether it is to have the message."""
+        if newcomer.chosen:
+            return True
+        part, others = self._part_and_others(newcomer)
+        early = newcomer.due - EARLY * OFTEN * others
+        if early > self._messages:
+            newcomer.waits = True
+            heappush(self._waiting, (early, next(self._numbers), newcomer))
+            return False
+        newcomer.turn += part
+        if newcomer.turn >= 1 - 1e-9:
+            newcomer.turn -= 1
+            newcomer.chosen = True
+            return True
+        self._is_due_after(newcomer, others)
+        return False
+
+    def _is_due_after(self, newcomer: _Newcomer, messages: float) -> None:
+        newcomer.due = max(newcomer.due, self._messages) + OFTEN * messages
 
     # -- choosing ----------------------------------------------------------------------------------
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
-        """Whom the policy inside chooses of those that need not wait; if there is nobody, of the others."""
+        """Whom the policy inside chooses that need not let it pass; or if there is nobody, one who should."""
         if not self._newcomers:
             return self._choose(delivery)
         self._grow_up(self.clock())
         waiting = self._waiting
-        while waiting and waiting[0][0] <= self._round:
+        while waiting and waiting[0][0] <= self._messages:
             self._let_in()
         chosen = self._choose(delivery)
+        if isinstance(chosen, _Newcomer) and not self._takes(chosen):
+            chosen = self._choose_another(chosen, delivery)
         while chosen is None and waiting:
             self._let_in()
             chosen = self._choose(delivery)
         return chosen.consumer if isinstance(chosen, _Newcomer) else chosen
 
+    def _choose_another(self, newcomer: _Newcomer, delivery: IDelivery) -> IConsumer | None:
+        """This one lets it pass, as may some others; somebody may be found who does not."""
+        passed: list[_Newcomer] = []
+        chosen: IConsumer | None = newcomer
+        while isinstance(chosen, _Newcomer) and len(passed) < MOST_PASSED:
+            if chosen.credit <= 0:
+                break  # a policy that sticks to it
+            if passed and self._takes(chosen):
+                break
+            self._show(chosen, 0)
+            passed.append(chosen)
+            chosen = self._choose(delivery)
+        for each in passed:
+            if not each.waits:
+                self._show(each, each.consumer.credit)
+        return self._choose(delivery) if chosen is None else chosen
+
     def _let_in(self) -> None:
         """The next one waits no longer."""
-        due, _, newcomer = heappop(self._waiting)
-        if newcomer.waits and newcomer.due == due:
+        newcomer = heappop(self._waiting)[2]
+        if newcomer.waits:
             newcomer.waits = False
             self._show(newcomer, newcomer.consumer.credit)
 
@@ -175,9 +224,7 @@ class SlowStart(Wrapper):
         if not newcomers:
             self._tell_sent(consumer, delivery)
             return
-        now = self.clock()
-        largest = self._largest(now)
-        self._round += largest / self._sum(now)
+        self._messages += 1
         newcomer = newcomers.get(consumer)
         if newcomer is None:
             self._tell_sent(consumer, delivery)
@@ -187,12 +234,10 @@ class SlowStart(Wrapper):
             self._show(newcomer, consumer.credit + 1)
         newcomer.credit = consumer.credit
         self._tell_sent(newcomer, delivery)
-        part = self._part(newcomer.since, now)
-        if part < largest:
-            newcomer.waits = True
-            newcomer.due = self._round + largest / part - 1
-            heappush(self._waiting, (newcomer.due, next(self._numbers), newcomer))
-            self._show(newcomer, 0)
+        newcomer.turn = newcomer.turn if newcomer.chosen else max(0.0, newcomer.turn - 1)
+        newcomer.chosen = False
+        part, others = self._part_and_others(newcomer)
+        self._is_due_after(newcomer, (1 - part) * others)
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         """A newcomer that waits has none."""
