@@ -93,10 +93,14 @@ class Outlier(Wrapper):
         super().__init__(inner)
         self.options = options
         self._choose: Callable[[IDelivery], IConsumer | None] = inner.select
-        self._consumers: dict[IConsumer, _Record | None] = {}
+        self._consumers = 0
+        self._records: dict[IConsumer, _Record] = {}
         self._out: list[tuple[float, int, IConsumer, _Record]] = []
         """A heap of those that sit out, who comes back first; and of some that have left, or are back."""
         self._numbers = count()
+        self._bad = options.outcomes
+        self._rate = options.failure_rate
+        self._timeout = options.timeout_seconds
         self._watches = bool(options.timeout_seconds or options.reply_seconds)
         self._watched: dict[IConsumer, dict[IDelivery, bool]] = {}
         """What is in flight, and whether that is a request; where it matters how long it takes."""
@@ -115,12 +119,13 @@ class Outlier(Wrapper):
 
     def add(self, consumer: IConsumer) -> None:
         """Nothing is known against it."""
-        self._consumers[consumer] = None
+        self._consumers += 1
         self.inner.add(consumer)
 
     def remove(self, consumer: IConsumer) -> None:
         """It is forgotten. If too many sit out of those that are left, who is the next to come back does now."""
-        del self._consumers[consumer]
+        self._consumers -= 1
+        self._records.pop(consumer, None)
         for delivery in self._watched.pop(consumer, ()):
             self._due.pop(delivery, None)
         self.leave(consumer)
@@ -131,11 +136,11 @@ class Outlier(Wrapper):
             heapify(self._out)
 
     def _most(self) -> int:
-        return int(self.options.most_share * len(self._consumers) + 1e-9)  # 0.29 of 100 are 29
+        return int(self.options.most_share * self._consumers + 1e-9)  # 0.29 of 100 are 29
 
     def _sits_out(self, entry: tuple[float, int, IConsumer, _Record]) -> bool:
         until, _, consumer, record = entry
-        return consumer in self.apart and self._consumers[consumer] is record and record.until == until
+        return consumer in self.apart and self._records[consumer] is record and record.until == until
 
     def _next_to_return(self) -> IConsumer:
         while not self._sits_out(self._out[0]):
@@ -166,7 +171,7 @@ class Outlier(Wrapper):
 
     def _return(self, consumer: IConsumer) -> None:
         del self.apart[consumer]
-        record: Any = self._consumers[consumer]
+        record = self._records[consumer]
         record.returned = min(record.until, self.clock())
         self.inner.add(consumer)
 
@@ -174,19 +179,21 @@ class Outlier(Wrapper):
 
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
         """It should not take too long."""
-        if self.options.timeout_seconds and not delivery.presettled:
+        if self._timeout and not delivery.presettled:
             self._watched.setdefault(consumer, {})[delivery] = False
-            self._due[delivery] = self.clock() + self.options.timeout_seconds, consumer
-        super().sent(consumer, delivery)
+            self._due[delivery] = self.clock() + self._timeout, consumer
+        if consumer not in self.apart:
+            self._tell_sent(consumer, delivery)
 
     def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
         """It has failed, or has not."""
-        super().settled(consumer, delivery, outcome, seconds)
+        if consumer not in self.apart:
+            self._tell_settled(consumer, delivery, outcome, seconds)
         if self._watches and not self._is_over(consumer, delivery, outcome, seconds):
             return
-        if outcome in self.options.outcomes:
+        if outcome in self._bad:
             self._failed(consumer)
-        elif outcome in _GOOD and (self._consumers[consumer] is not None or self.options.failure_rate):
+        elif (self._rate or consumer in self._records) and outcome in _GOOD:
             self._succeeded(consumer)
 
     def _is_over(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> bool:
@@ -194,7 +201,7 @@ class Outlier(Wrapper):
         request = self._watched.get(consumer, {}).pop(delivery, False)
         if request:
             self._refused = consumer if outcome not in _GOOD else None
-        limit = self.options.timeout_seconds
+        limit = self._timeout
         if limit and self._due.pop(delivery, None) is None:
             return False  # it was counted when the time was up
         if limit and seconds > limit:
@@ -225,9 +232,9 @@ class Outlier(Wrapper):
         return seconds
 
     def _record(self, consumer: IConsumer) -> _Record:
-        record = self._consumers[consumer]
+        record = self._records.get(consumer)
         if record is None:
-            record = self._consumers[consumer] = _Record()
+            record = self._records[consumer] = _Record()
         return record
 
     def _count(self, record: _Record, failed: bool) -> None:
@@ -242,20 +249,20 @@ class Outlier(Wrapper):
     def _succeeded(self, consumer: IConsumer) -> None:
         record = self._record(consumer)
         record.in_a_row = 0
-        if self.options.failure_rate:
+        if self._rate:
             self._count(record, False)
 
     def _failed(self, consumer: IConsumer) -> None:
-        if consumer not in self._consumers or consumer in self.apart:
+        if consumer in self.apart:
             return
         options = self.options
         record = self._record(consumer)
         record.in_a_row += 1
         too_much = 0 < options.failures <= record.in_a_row
-        if options.failure_rate:
+        if self._rate:
             self._count(record, True)
             enough = record.over >= options.window_messages
-            too_much = too_much or (enough and record.failed >= options.failure_rate * record.over)
+            too_much = too_much or (enough and record.failed >= self._rate * record.over)
         if too_much and len(self.apart) < self._most():
             self._send_out(consumer, record)
 
@@ -278,7 +285,7 @@ class Outlier(Wrapper):
         """Who sits out, for how many seconds still, and for which time; who else has failed how often in a row; how
         often anybody sat out."""
         now = self.clock()
-        records = {consumer: record for consumer, record in self._consumers.items() if record is not None}
+        records = self._records
         return {
             "sitting_out": {
                 each.id: {"seconds": max(0.0, record.until - now), "times": record.times}

@@ -61,7 +61,7 @@ class Options:
 class _Newcomer(View):
     """A consumer that is new, as the policy inside knows it: sometimes it seems to have no credit."""
 
-    __slots__ = ("chosen", "credit", "due", "since", "turn", "waits")
+    __slots__ = ("chosen", "credit", "due", "rest", "since", "turn", "waits")
 
     def __init__(self, consumer: IConsumer, since: float) -> None:
         super().__init__(consumer)
@@ -70,7 +70,9 @@ class _Newcomer(View):
         self.turn = 1.0
         """It takes a message when this is 1: a part is added each time it is chosen. It takes the first one."""
         self.chosen = False
-        """The next message is its."""
+        """The next message is its,"""
+        self.rest = 0.0
+        """and after that, the others are to have so many."""
         self.due = 0.0
         """When it is to be chosen next, in messages."""
         self.waits = False
@@ -88,6 +90,8 @@ class SlowStart(Wrapper):
         self._choose: Callable[[IDelivery], IConsumer | None] = inner.select
         self._newcomers: dict[IConsumer, _Newcomer] = self.apart
         """In the order they came."""
+        self._first_ends = 0.0
+        """When it is to be looked who is new no more; not after the first of them is."""
         self._sum_since = 0.0
         self._others = 0
         """How many are not new."""
@@ -104,6 +108,8 @@ class SlowStart(Wrapper):
         now = self.clock()
         newcomer = self._newcomers[consumer] = _Newcomer(consumer, now)
         self._sum_since += now
+        if len(self._newcomers) == 1:
+            self._first_ends = now + self._seconds
         self.inner.add(newcomer)
 
     def remove(self, consumer: IConsumer) -> None:
@@ -121,7 +127,8 @@ class SlowStart(Wrapper):
         newcomers = self._newcomers
         while newcomers:
             consumer, newcomer = next(iter(newcomers.items()))
-            if now - newcomer.since < self._seconds:
+            self._first_ends = newcomer.since + self._seconds
+            if now < self._first_ends:
                 return
             newcomer.waits = False
             self._sum_since -= newcomer.since
@@ -161,6 +168,7 @@ class SlowStart(Wrapper):
         if newcomer.turn >= 1 - 1e-9:
             newcomer.turn -= 1
             newcomer.chosen = True
+            newcomer.rest = (1 - part) * others
             return True
         self._is_due_after(newcomer, others)
         return False
@@ -174,7 +182,9 @@ class SlowStart(Wrapper):
         """Whom the policy inside chooses that need not let it pass; or if there is nobody, one who should."""
         if not self._newcomers:
             return self._choose(delivery)
-        self._grow_up(self.clock())
+        now = self.clock()
+        if now >= self._first_ends:
+            self._grow_up(now)
         waiting = self._waiting
         while waiting and waiting[0][0] <= self._messages:
             self._let_in()
@@ -234,10 +244,11 @@ class SlowStart(Wrapper):
             self._show(newcomer, consumer.credit + 1)
         newcomer.credit = consumer.credit
         self._tell_sent(newcomer, delivery)
-        newcomer.turn = newcomer.turn if newcomer.chosen else max(0.0, newcomer.turn - 1)
-        newcomer.chosen = False
-        part, others = self._part_and_others(newcomer)
-        self._is_due_after(newcomer, (1 - part) * others)
+        if newcomer.chosen:
+            newcomer.chosen = False
+            self._is_due_after(newcomer, newcomer.rest)
+        else:
+            newcomer.turn = max(0.0, newcomer.turn - 1)
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         """A newcomer that waits has none."""

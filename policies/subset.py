@@ -60,11 +60,13 @@ class Options:
 
 def text_of(value: object) -> str:
     """A value as it is compared; empty where there is none."""
+    if isinstance(value, str):
+        return value.strip()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return str(value).strip() if isinstance(value, str | int | float | UUID) else ""
+    return str(value) if isinstance(value, int | float | UUID) else ""
 
 
 @implementer(IDistributionPolicy, IDescribed, ISelective)
@@ -205,37 +207,37 @@ class Subset(Groups):
 
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
         """As ISendWatcher says."""
-        super().sent(consumer, delivery)
+        self.home[consumer].sent(consumer, delivery)
         if self._all is not None:
             self._all.sent(consumer, delivery)
 
     def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
         """As ISettlementWatcher says."""
-        super().settled(consumer, delivery, outcome, seconds)
+        self.home[consumer].settled(consumer, delivery, outcome, seconds)
         if self._all is not None:
             self._all.settled(consumer, delivery, outcome, seconds)
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         """As ICreditWatcher says."""
-        super().credit_changed(consumer, delta)
+        self.home[consumer].credit_changed(consumer, delta)
         if self._all is not None:
             self._all.credit_changed(consumer, delta)
 
     def capacity_changed(self, consumer: IConsumer) -> None:
         """As ICapacityWatcher says."""
-        super().capacity_changed(consumer)
+        self.home[consumer].capacity_changed(consumer)
         if self._all is not None:
             self._all.capacity_changed(consumer)
 
     def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
         """As IReplyWatcher says."""
-        super().asked(consumer, delivery)
+        self.home[consumer].asked(consumer, delivery)
         if self._all is not None:
             self._all.asked(consumer, delivery)
 
     def answered(self, consumer: IConsumer, seconds: float | None) -> None:
         """As IReplyWatcher says."""
-        super().answered(consumer, seconds)
+        self.home[consumer].answered(consumer, seconds)
         if self._all is not None:
             self._all.answered(consumer, seconds)
 

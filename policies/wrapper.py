@@ -181,12 +181,28 @@ class Wrapper:
 class Group:
     """Consumers that a policy chooses among, and that policy."""
 
-    __slots__ = ("policy", "select", "size")
+    __slots__ = (
+        "answered",
+        "asked",
+        "capacity_changed",
+        "credit_changed",
+        "policy",
+        "select",
+        "sent",
+        "settled",
+        "size",
+    )
 
     def __init__(self, policy: Any) -> None:
         self.policy = policy
-        self.select: Callable[[IDelivery], IConsumer | None] = policy.select
         self.size = 0
+        self.select: Callable[[IDelivery], IConsumer | None] = policy.select
+        self.sent = _method(policy, ISendWatcher, "sent")
+        self.settled = _method(policy, ISettlementWatcher, "settled")
+        self.credit_changed = _method(policy, ICreditWatcher, "credit_changed")
+        self.capacity_changed = _method(policy, ICapacityWatcher, "capacity_changed")
+        self.asked = _method(policy, IReplyWatcher, "asked")
+        self.answered = _method(policy, IReplyWatcher, "answered")
 
 
 _OF_GROUPS = (
@@ -281,27 +297,27 @@ class Groups:
 
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
         """As ISendWatcher says."""
-        self.home[consumer].policy.sent(consumer, delivery)
+        self.home[consumer].sent(consumer, delivery)
 
     def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
         """As ISettlementWatcher says."""
-        self.home[consumer].policy.settled(consumer, delivery, outcome, seconds)
+        self.home[consumer].settled(consumer, delivery, outcome, seconds)
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
         """As ICreditWatcher says."""
-        self.home[consumer].policy.credit_changed(consumer, delta)
+        self.home[consumer].credit_changed(consumer, delta)
 
     def capacity_changed(self, consumer: IConsumer) -> None:
         """As ICapacityWatcher says."""
-        self.home[consumer].policy.capacity_changed(consumer)
+        self.home[consumer].capacity_changed(consumer)
 
     def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
         """As IReplyWatcher says."""
-        self.home[consumer].policy.asked(consumer, delivery)
+        self.home[consumer].asked(consumer, delivery)
 
     def answered(self, consumer: IConsumer, seconds: float | None) -> None:
         """As IReplyWatcher says."""
-        self.home[consumer].policy.answered(consumer, seconds)
+        self.home[consumer].answered(consumer, seconds)
 
 
 def _method(policy: Any, facet: Any, name: str) -> Callable[..., object]:

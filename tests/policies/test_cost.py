@@ -10,18 +10,23 @@ from typing import Any, cast
 
 import pytest
 
+from txrouter.chains import chain
 from txrouter.interfaces import ICreditWatcher, IDistributionPolicyFactory, ISendWatcher, ISettlementWatcher, ITimed
 from txrouter.policies import (
+    closest,
     deadline,
     join_idle,
     least_work,
+    outlier,
     peak_ewma,
     power_of_two,
     priority,
     pull,
     reply_aware,
     round_robin,
+    slow_start,
     sticky,
+    subset,
     weighted,
 )
 from txrouter.testing import FakeConsumer, FakeDelivery
@@ -39,7 +44,9 @@ MODULES = [
     sticky,
     weighted,
 ]
-POLICIES = pytest.mark.parametrize("factory", [each.factory for each in MODULES], ids=lambda f: f.name)
+WRAPPERS = [closest, outlier, slow_start, subset]
+FACTORIES = [*(each.factory for each in MODULES), *(chain((each.wrapper,), pull.factory) for each in WRAPPERS)]
+POLICIES = pytest.mark.parametrize("factory", FACTORIES, ids=lambda f: f.name)
 MESSAGES = 300
 
 

@@ -237,7 +237,7 @@ def test_nothing_is_kept_of_what_was_in_flight_to_who_has_left() -> None:
     for consumer in list(router.consumers.values()):
         router.detach(consumer)
     policy = router.policy
-    assert (policy._due, policy._watched, policy._consumers, policy._out, policy.apart) == ({}, {}, {}, [], {})
+    assert (policy._due, policy._watched, policy._records, policy._out, policy.apart) == ({}, {}, {}, [], {})
 
 
 # -- replies -----------------------------------------------------------------------------------------------------------
