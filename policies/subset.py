@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 from uuid import UUID
 
@@ -40,6 +41,8 @@ MOST_VALUES = 100
 """Of one consumer. What it says beyond that does not count."""
 MOST_MISSED = 20
 """The values that nobody takes and that are remembered."""
+MOST_TOLD = 8
+"""Of each group, those that could be selected."""
 FIELDS = ("subject", "group-id", "content-type", "user-id", "to")
 _PROPERTY = "property:"
 _EVERYTHING = frozenset[str]()
@@ -147,16 +150,17 @@ class Subset(Groups):
         value = self._value(delivery)
         if not value:
             return self._choose_of_all(delivery)
-        takers = self._takers.get(value)
-        general = self._groups.get(_EVERYTHING) if self._generalists else None
-        if takers is None:
-            if general is not None:
-                return general.select(delivery)
+        groups = self._who_take(value)
+        if len(groups) == 1:
+            return groups[0].select(delivery)
+        if not groups:
             self._miss(value)
-            return None
-        if general is None and len(takers) == 1:
-            return takers[0].select(delivery)
-        return self._least_loaded([*takers, general] if general is not None else takers, delivery)
+        return self._least_loaded(groups, delivery)
+
+    def _who_take(self, value: str) -> list[Group]:
+        groups = self._takers.get(value, [])
+        general = self._groups.get(_EVERYTHING) if self._generalists else None
+        return groups if general is None else [*groups, general]
 
     def _least_loaded(self, groups: list[Group], delivery: IDelivery) -> IConsumer | None:
         best: IConsumer | None = None
@@ -202,6 +206,23 @@ class Subset(Groups):
         """As IRanking says, of one that takes its value."""
         takers = self._takers.get(self._value(delivery))
         return float((takers[0].policy if takers else self.sample).rank(delivery))
+
+    @property
+    def by(self) -> str:
+        """As IExplains says."""
+        return f"of those that take its value, {self.sample.by}"
+
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float | str]]:
+        """As IExplains says; those of the group that has the least loaded one first."""
+        value = self._value(delivery)
+        if not value and self._all is not None:
+            return self._all.candidates(delivery)
+        groups = self._groups.values() if not value else self._who_take(value)
+        found = [
+            candidates for group in groups if (candidates := list(islice(group.policy.candidates(delivery), MOST_TOLD)))
+        ]
+        found.sort(key=lambda candidates: (candidates[0][0].in_flight + 1) / candidates[0][0].capacity)
+        return chain.from_iterable(found)
 
     # -- what happens ------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from txrouter.interfaces import (
     IDelivery,
     IDescribed,
     IDistributionPolicy,
+    IExplains,
     IRanking,
     IReplyWatcher,
     ISelective,
@@ -170,6 +171,11 @@ class Wrapper:
             self._awaited[consumer] = awaited - 1
             self._tell_answered(known, seconds)
 
+    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float | str]]:
+        """As IExplains says."""
+        for known, why in self.inner.candidates(delivery):
+            yield known.consumer if isinstance(known, View) and known.consumer in self.apart else known, why
+
     def leave(self, consumer: IConsumer) -> None:
         """The inner policy is to know it no more."""
         known = self.apart.pop(consumer, consumer)
@@ -208,6 +214,7 @@ class Group:
 _OF_GROUPS = (
     ICapacityWatcher,
     ICreditWatcher,
+    IExplains,
     IRanking,
     IReplyWatcher,
     ISelective,

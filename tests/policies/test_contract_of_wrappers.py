@@ -12,11 +12,28 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.policies.inside import asking, choosy, inside, sticky
 from txrouter.chains import chain
-from txrouter.policies import closest, outlier, power_of_two, priority, pull, round_robin, slow_start, subset, weighted
+from txrouter.policies import (
+    closest,
+    least_work,
+    outlier,
+    power_of_two,
+    priority,
+    pull,
+    reply_aware,
+    round_robin,
+    slow_start,
+    subset,
+    weighted,
+)
+from txrouter.policies import sticky as by_key
 from txrouter.testing import PolicyContract
 
-INSIDE = [asking, choosy, power_of_two.factory, priority.factory, pull.factory, round_robin.factory, weighted.factory]
-"""And `sticky`, which may let a message wait for a consumer without credit."""
+INSIDE = [
+    asking,
+    choosy,
+    *(each.factory for each in (least_work, power_of_two, priority, pull, reply_aware, round_robin, weighted)),
+]
+"""And those that may let a message wait for a consumer without credit."""
 FEW = settings(PolicyContract.TestCase.settings, max_examples=15, stateful_step_count=40, phases=[Phase.generate])
 
 VALUES = st.sampled_from(["a", "b", "a,b", "", 1, b"x", None, True])
@@ -24,17 +41,26 @@ DRAWN: dict[str, Any] = {
     "properties": st.fixed_dictionaries({}, optional={"subset": VALUES, "priority": st.integers(-1, 1)}),
     "application_properties": st.fixed_dictionaries({}, optional={"subset": st.sampled_from(["a", "b", "c", 1])}),
     "fields": st.fixed_dictionaries(
-        {}, optional={"subject": st.sampled_from("xyz"), "reply_to": st.just("r"), "priority": st.integers(0, 9)}
+        {},
+        optional={
+            "subject": st.sampled_from("xyz"),
+            "group_id": st.sampled_from("pqr"),
+            "message_id": st.integers(0, 9),
+            "reply_to": st.just("r"),
+            "priority": st.integers(0, 9),
+        },
     ),
 }
 
 
-def keeps_to_it(factory: Any, work_conserving: bool, **options: object) -> None:
-    machine: Any = type(
-        "Contract",
-        (PolicyContract,),
-        {"factory": factory, "options": factory.options(**options), "work_conserving": work_conserving, **DRAWN},
-    )
+def keeps_to_it(factory: Any, *, work_conserving: bool = True, live: bool = True, **options: object) -> None:
+    about = {
+        "factory": factory,
+        "options": factory.options(**options),
+        "work_conserving": work_conserving,
+        "live": live,
+    }
+    machine: Any = type("Contract", (PolicyContract,), {**about, **DRAWN})
     run_state_machine_as_test(machine, settings=FEW)
 
 
@@ -43,40 +69,42 @@ BY_NAME = pytest.mark.parametrize("policy", INSIDE, ids=lambda policy: policy.na
 
 @BY_NAME
 def test_closest(policy: Any) -> None:
-    keeps_to_it(chain((closest.wrapper,), policy), policy is not choosy)
+    keeps_to_it(chain((closest.wrapper,), policy), work_conserving=policy is not choosy, live=policy is not choosy)
 
 
 @BY_NAME
 def test_slow_start(policy: Any) -> None:
-    keeps_to_it(chain((slow_start.wrapper,), policy), policy is not choosy)
+    keeps_to_it(chain((slow_start.wrapper,), policy), work_conserving=policy is not choosy, live=policy is not choosy)
 
 
 @BY_NAME
 def test_outlier(policy: Any) -> None:
     options = outlier.Options(failures=2, failure_rate=0.5, window_messages=3, seconds=10.0, timeout_seconds=50.0)
-    keeps_to_it(chain((outlier.wrapper,), policy), False, outlier=options)
+    keeps_to_it(chain((outlier.wrapper,), policy), work_conserving=False, live=policy is not choosy, outlier=options)
 
 
 @BY_NAME
 def test_outlier_that_minds_replies(policy: Any) -> None:
     options = outlier.Options(failures=1, seconds=10.0, reply_seconds=50.0)
-    keeps_to_it(chain((outlier.wrapper,), policy), False, outlier=options)
+    keeps_to_it(chain((outlier.wrapper,), policy), work_conserving=False, live=policy is not choosy, outlier=options)
 
 
 @BY_NAME
 def test_subset(policy: Any) -> None:
-    keeps_to_it(chain((subset.wrapper,), policy), False)
+    keeps_to_it(chain((subset.wrapper,), policy), work_conserving=False, live=False)
 
 
 @BY_NAME
 def test_all_of_them(policy: Any) -> None:
     wrappers = outlier.wrapper, slow_start.wrapper, subset.wrapper, closest.wrapper
-    keeps_to_it(chain(wrappers, policy), False, outlier=outlier.Options(failures=1, seconds=10.0))
+    options = outlier.Options(failures=1, seconds=10.0)
+    keeps_to_it(chain(wrappers, policy), work_conserving=False, live=False, outlier=options)
 
 
 @pytest.mark.parametrize("wrapper", [closest, outlier, slow_start, subset], ids=lambda module: module.wrapper.name)
-def test_a_policy_for_which_messages_wait(wrapper: Any) -> None:
-    keeps_to_it(chain((wrapper.wrapper,), sticky), False)
+@pytest.mark.parametrize("policy", [sticky, by_key.factory], ids=["sticky", "by-key"])
+def test_a_policy_for_which_messages_wait(wrapper: Any, policy: Any) -> None:
+    keeps_to_it(chain((wrapper.wrapper,), policy), work_conserving=False, live=wrapper is not subset)
 
 
 def test_the_policies_inside_are_built_with_their_own_options() -> None:

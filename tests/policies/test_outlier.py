@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import count
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from txrouter.policies import outlier, pull, round_robin
 from txrouter.testing import FakeConsumer, FakeDelivery, FakeRouter
 
 PLENTY = 1_000_000
+NUMBERS = count()
 
 
 def around(policy: Any = round_robin.factory, ids: str = "abcd", **options: Any) -> FakeRouter:
@@ -172,9 +174,11 @@ def test_who_comes_back_has_a_clean_record() -> None:
 # -- never too many ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("count", "share", "most"), [(1, 0.5, 0), (2, 0.5, 1), (2, 0.4, 0), (10, 0.3, 3), (9, 0.5, 4)])
-def test_never_more_than_a_share_sit_out(count: int, share: float, most: int) -> None:
-    router = around(ids="abcdefghij"[:count], failures=1, most_share=share)
+@pytest.mark.parametrize(
+    ("consumers", "share", "most"), [(1, 0.5, 0), (2, 0.5, 1), (2, 0.4, 0), (10, 0.3, 3), (9, 0.5, 4)]
+)
+def test_never_more_than_a_share_sit_out(consumers: int, share: float, most: int) -> None:
+    router = around(ids="abcdefghij"[:consumers], failures=1, most_share=share)
     for id in list(router.consumers):
         if len(out(router)) < most:
             settle(router, id, "rejected")
@@ -246,7 +250,7 @@ def test_nothing_is_kept_of_what_was_in_flight_to_who_has_left() -> None:
 def ask(router: FakeRouter, id: str) -> FakeConsumer:
     """Requests are sent until this one has had one."""
     consumer = router.consumers[id]
-    while router.send(FakeDelivery({"reply_to": "r", "message_id": 1})) is not consumer:
+    while router.send(FakeDelivery({"reply_to": "r", "message_id": next(NUMBERS)})) is not consumer:
         pass
     return consumer
 
