@@ -170,10 +170,9 @@ class Outlier(Wrapper):
                 self._return(entry[2])
 
     def _return(self, consumer: IConsumer) -> None:
-        del self.apart[consumer]
         record = self._records[consumer]
         record.returned = min(record.until, self.clock())
-        self.inner.add(consumer)
+        self.show(consumer)
 
     # -- what has failed ---------------------------------------------------------------------------
 
@@ -273,8 +272,7 @@ class Outlier(Wrapper):
         record.until = now + min(options.longest_seconds, options.seconds * record.times)
         record.in_a_row = 0
         record.window_ends = -inf
-        self.leave(consumer)
-        self.apart[consumer] = None
+        self.hide(consumer)
         self._sat_out += 1
         heappush(self._out, (record.until, next(self._numbers), consumer, record))
         self.wake_at(record.until)

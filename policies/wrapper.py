@@ -176,6 +176,16 @@ class Wrapper:
         for known, why in self.inner.candidates(delivery):
             yield known.consumer if isinstance(known, View) and known.consumer in self.apart else known, why
 
+    def hide(self, consumer: IConsumer) -> None:
+        """For the inner policy it leaves, and it hears no more of it."""
+        self.leave(consumer)
+        self.apart[consumer] = None
+
+    def show(self, consumer: IConsumer) -> None:
+        """It is there again, as if it had just come."""
+        del self.apart[consumer]
+        self.inner.add(consumer)
+
     def leave(self, consumer: IConsumer) -> None:
         """The inner policy is to know it no more."""
         known = self.apart.pop(consumer, consumer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import tomllib
 from importlib.metadata import EntryPoint
@@ -18,17 +20,20 @@ from txrouter.policies import (
     join_idle,
     least_work,
     multicast,
+    outlier,
     peak_ewma,
     power_of_two,
     priority,
     pull,
     reply_aware,
     round_robin,
+    slow_start,
     sticky,
+    subset,
     unavailable,
     weighted,
 )
-from txrouter.registry import GROUP, Registry
+from txrouter.registry import GROUP, WRAPPERS, Registry
 
 TEXT = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE))
@@ -50,6 +55,7 @@ SHIPPED = (
     unavailable,
     weighted,
 )
+AROUND = (closest, outlier, slow_start, subset)
 CONFIGS = [block for block in BLOCKS if "[[address]]" in block]
 
 
@@ -90,6 +96,7 @@ def test_the_example_is_found_and_its_options_are_checked(installed: Path, tmp_p
 @pytest.mark.parametrize("text", [config for config in CONFIGS if "failover" not in config])
 def test_the_configs_are_right(text: str) -> None:
     offers = [EntryPoint(each.factory.name, f"{each.__name__}:factory", GROUP) for each in SHIPPED]
+    offers += [EntryPoint(each.wrapper.name, f"{each.__name__}:wrapper", WRAPPERS) for each in AROUND]
     Config.from_dict(tomllib.loads(text), registry=Registry(offers))
 
 
@@ -98,3 +105,12 @@ def test_every_shipped_policy_and_option_is_told_of() -> None:
         assert f"\n## `{each.factory.name}`\n" in TEXT
         for option in each.factory.options.__dataclass_fields__:
             assert f"\n| `{option}` |" in TEXT
+
+
+def test_every_wrapper_and_its_options_are_told_of_with_their_defaults() -> None:
+    chapter = TEXT[TEXT.index("\n## Wrappers\n") :]
+    for each in AROUND:
+        section = chapter[chapter.index(f"\n### `{each.wrapper.name}`\n") :]
+        for option in dataclasses.fields(each.wrapper.options):
+            default = json.dumps(option.default) if option.name != "key" else "the same property"
+            assert f"\n| `{option.name}` | `{default}` |".replace("`the same property`", "the same property") in section
