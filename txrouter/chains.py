@@ -36,6 +36,9 @@ class Chain:
         self.name = " + ".join([*(wrapper.name for wrapper in wrappers), policy.name])
         self.summary = "; ".join([*(wrapper.summary for wrapper in wrappers), policy.summary])
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return chain, (self.wrappers, self.policy)
+
     def build(self, options: Any, random: object) -> IDistributionPolicy:
         """As IDistributionPolicyFactory says."""
         build: Callable[[], Any] = functools.partial(self.policy.build, options, random)
@@ -89,8 +92,21 @@ def chain(wrappers: tuple[IDistributionWrapperFactory, ...], policy: IDistributi
         added.append((name, wrapper.options, _default(wrapper.options)))
     frozen = policy.options.__dataclass_params__.frozen
     # it is one of the policy's own, so that the policy can be built of it
-    options = dataclasses.make_dataclass("Options", added, bases=(policy.options,), frozen=frozen)
-    return Chain(wrappers, policy, options)
+    options: Any = dataclasses.make_dataclass(
+        "Options", added, bases=(policy.options,), frozen=frozen, namespace={"__reduce__": _reduced}
+    )
+    options.of = Chain(wrappers, policy, options)
+    return options.of  # type: ignore[no-any-return]
+
+
+def _reduced(options: Any) -> tuple[object, ...]:
+    """How a chain's options are copied and pickled: their class has no name that it could be found by."""
+    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.init}
+    return _options, (options.of, values)
+
+
+def _options(of: Chain, values: dict[str, object]) -> object:
+    return of.options(**values)
 
 
 def _field(wrapper: IDistributionWrapperFactory) -> str:

@@ -503,7 +503,7 @@ def test_a_config_with_wrappers_that_is_read_again_is_the_same() -> None:
         ({"slow_start": 5}, "address[0].options.slow_start: must be a table"),
         ({"slow-start": {}}, "address[0].options.slow-start: is unknown; did you mean 'slow_start'?"),
         ({"outlier": {"failuers": 3}}, "address[0].options.outlier.failuers: is unknown; did you mean 'failures'?"),
-        ({"capacity": "x"}, "address[0].options.capacity: 'x' is not "),
+        ({"capacity": "x"}, "address[0].options.capacity: 'x' is neither "),
     ],
 )
 def test_what_is_wrong_with_a_wrapper_is_said_with_its_path(options: dict[str, object], problem: str) -> None:

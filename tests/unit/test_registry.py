@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 import random
 import sys
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from txrouter.interfaces import (
     IDistributionPolicyFactory,
     IDistributionWrapperFactory,
 )
+from txrouter.policies.outlier import Outlier
 from txrouter.registry import GROUP, WRAPPERS, Option, PolicyError, Registry
 
 MODULE = """
@@ -32,15 +35,15 @@ class Options:
     pass
 
 @implementer(IDistributionPolicyFactory)
-class Sticky:
-    name = "sticky"
+class Loyal:
+    name = "loyal"
     summary = "always the same one"
     options = Options
 
     def build(self, options, random):
         raise NotImplementedError
 
-sticky = Sticky()
+loyal = Loyal()
 """
 
 
@@ -116,11 +119,11 @@ def test_a_source_checkout_that_was_never_installed_offers_what_its_setup_cfg_do
 
 
 def test_a_package_that_was_installed_offers_its_policies(packages: Path) -> None:
-    install(packages, "acme_sticky", "1.2", "sticky = acme_sticky_a:sticky", {"acme_sticky_a": MODULE})
+    install(packages, "acme_loyal", "1.2", "loyal = acme_loyal_a:loyal", {"acme_loyal_a": MODULE})
     registry = Registry()
-    assert registry.factory("sticky").summary == "always the same one"
-    [listed] = [policy for policy in registry.listing() if policy.name == "sticky"]
-    assert listed.source == "acme_sticky 1.2"
+    assert registry.factory("loyal").summary == "always the same one"
+    [listed] = [policy for policy in registry.listing() if policy.name == "loyal"]
+    assert listed.source == "acme_loyal 1.2"
     assert listed.error is None
 
 
@@ -143,9 +146,9 @@ def test_a_package_that_exits_while_it_is_imported_ends_nothing(packages: Path) 
 
 
 def test_only_the_policy_that_is_asked_for_is_imported(packages: Path) -> None:
-    modules = {"acme_lazy_c": MODULE, "acme_lazy_d": MODULE.replace('"sticky"', '"other"')}
-    install(packages, "acme_lazy", "1", "sticky = acme_lazy_c:sticky\nother = acme_lazy_d:sticky", modules)
-    Registry().factory("sticky")
+    modules = {"acme_lazy_c": MODULE, "acme_lazy_d": MODULE.replace('"loyal"', '"other"')}
+    install(packages, "acme_lazy", "1", "loyal = acme_lazy_c:loyal\nother = acme_lazy_d:loyal", modules)
+    Registry().factory("loyal")
     assert "acme_lazy_c" in sys.modules
     assert "acme_lazy_d" not in sys.modules
 
@@ -196,14 +199,14 @@ def test_a_factory_must_go_by_the_name_it_is_offered_under() -> None:
 
 
 def test_a_name_that_two_packages_offer_is_refused_and_both_are_named(packages: Path) -> None:
-    install(packages, "acme_first", "1.0", "sticky = acme_first_e:sticky", {"acme_first_e": MODULE})
-    install(packages, "acme_second", "2.0", "sticky = acme_second_f:sticky", {"acme_second_f": MODULE})
+    install(packages, "acme_first", "1.0", "loyal = acme_first_e:loyal", {"acme_first_e": MODULE})
+    install(packages, "acme_second", "2.0", "loyal = acme_second_f:loyal", {"acme_second_f": MODULE})
     registry = Registry()
     with pytest.raises(PolicyError) as caught:
-        registry.factory("sticky")
-    for part in ("acme_first 1.0 (acme_first_e:sticky)", "acme_second 2.0 (acme_second_f:sticky)", "package.module"):
+        registry.factory("loyal")
+    for part in ("acme_first 1.0 (acme_first_e:loyal)", "acme_second 2.0 (acme_second_f:loyal)", "package.module"):
         assert part in str(caught.value)
-    assert registry.factory("acme_second_f:sticky").name == "sticky"
+    assert registry.factory("acme_second_f:loyal").name == "loyal"
 
 
 def test_a_listing_has_every_option_with_its_type_and_default() -> None:
@@ -340,3 +343,12 @@ def test_wrappers_are_listed_behind_the_policies() -> None:
 def test_a_source_checkout_offers_the_wrappers_of_its_setup_cfg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("txrouter.registry.entry_points", lambda group: [])
     assert Registry().factory("slow-start + closest").name == "slow-start + closest"
+
+
+def test_a_chain_and_its_options_go_to_another_process() -> None:
+    factory = Registry().factory("outlier + weighted")
+    options = factory.options(capacity="credit")
+    other, same = pickle.loads(pickle.dumps((factory, options)))
+    assert other.name == "outlier + weighted"
+    assert dataclasses.asdict(same) == dataclasses.asdict(options)
+    assert isinstance(other.build(same, random.Random(1)), Outlier)
