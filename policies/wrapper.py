@@ -18,10 +18,7 @@ from txrouter.interfaces import (
     IDelivery,
     IDescribed,
     IDistributionPolicy,
-    IExplains,
-    IRanking,
     IReplyWatcher,
-    ISelective,
     ISendWatcher,
     ISettlementWatcher,
     ITimed,
@@ -221,35 +218,27 @@ class Group:
         self.answered = _method(policy, IReplyWatcher, "answered")
 
 
-_OF_GROUPS = (
-    ICapacityWatcher,
-    ICreditWatcher,
-    IExplains,
-    IRanking,
-    IReplyWatcher,
-    ISelective,
-    ISendWatcher,
-    ISettlementWatcher,
-    ITimed,
-    IWoken,
-)
-
-
 class Groups:
     """A policy that divides its consumers into groups, each with a policy of its own, all alike.
 
-    A subclass says who joins which, and asks the groups. What happens to a consumer is told to its group.
+    A subclass says who joins which, and asks the groups. What happens to a consumer is told to its group; what is to be
+    said of a message alone, and is not defined by a subclass, is said by a policy without consumers.
     """
 
     def __init__(self, build: Callable[[], IDistributionPolicy]) -> None:
         self._build = build
         self.sample: Any = build()
-        """One without consumers, that says what it would say of any message."""
-        alsoProvides(self, *(facet for facet in _OF_GROUPS if facet.providedBy(self.sample)))
+        """The one without consumers."""
+        alsoProvides(self, providedBy(self.sample))
         self.home: dict[IConsumer, Group] = {}
         """The group of each consumer."""
         self._clock: Callable[[], float] | None = None
         self._wake_at: Callable[[float], None] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "sample":  # it has not been built
+            raise AttributeError(name)
+        return getattr(self.sample, name)
 
     def policies(self) -> Iterator[Any]:
         """All that there are."""
@@ -301,16 +290,6 @@ class Groups:
         self._wake_at = wake_at
         for policy in self.policies():
             self._set_up(policy)
-
-    @property
-    def reply_seconds(self) -> float:
-        """As IReplyWatcher says."""
-        seconds: float = self.sample.reply_seconds
-        return seconds
-
-    def kind(self, delivery: IDelivery) -> Any:
-        """As ISelective says."""
-        return self.sample.kind(delivery)
 
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
         """As ISendWatcher says."""
