@@ -117,6 +117,8 @@ class Policies:
             held += consumer.queue or ()
             consumer.queue = None
             consumer.place = None
+            for delivery in consumer.unsettled.values() if address.ranked else ():
+                delivery.rank = None  # if it comes back, it is the new policy's to rank
         self.end_shadow(address)
         held.sort(key=_arrival)  # those that waited for one consumer stand where they came
         self.give(address, distribution)

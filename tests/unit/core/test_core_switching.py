@@ -8,6 +8,7 @@ from tests.unit.core.fakes import SHIPPED, Alphabetic, Choosy, Full, Stage, Stic
 from txrouter.core.addresses import AddressTable
 from txrouter.core.outcomes import ACCEPTED, RELEASED
 from txrouter.core.policies import Unavailable
+from txrouter.interfaces import IDelivery
 from txrouter.policies import multicast, pull, round_robin, unavailable
 
 
@@ -104,6 +105,22 @@ def test_what_was_given_back_goes_to_nobody_twice() -> None:
     assert message.is_held
     two.grants(1)
     assert two.got == [message]
+
+
+def test_what_is_given_back_afterwards_is_ranked_by_the_new_policy() -> None:
+    class Backwards(Alphabetic):
+        def rank(self, delivery: IDelivery) -> float:
+            return -super().rank(delivery)
+
+    stage = Stage(Alphabetic)
+    one, two = stage.consumer("q"), stage.consumer("q")
+    messages = [stage.producer("q").sends(subject=subject) for subject in "ab"]
+    one.grants(2)
+    switch(stage, Backwards)
+    for message in messages:
+        one.settles(message, RELEASED)
+    two.grants(2)
+    assert [each.field("subject") for each in two.got] == ["b", "a"]
 
 
 def test_an_address_can_become_multicast() -> None:
