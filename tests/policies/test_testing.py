@@ -374,21 +374,18 @@ class Trusting(First):
         assert consumer is self.selected, "that was not selected"
 
 
-class Miserly(First):
-    """Never has more than two messages in flight; and does not know that what a consumer has when it leaves is over."""
+class Offended(First):
+    """Chooses nobody any more once a message was rejected."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.in_flight = 0
+        self.offended = False
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
-        return super().select(delivery) if self.in_flight < 2 else None
-
-    def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
-        self.in_flight += 1
+        return None if self.offended else super().select(delivery)
 
     def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
-        self.in_flight -= 1
+        self.offended |= outcome == "rejected"
 
 
 class Careful(First):
@@ -492,7 +489,7 @@ def test_the_contract_accepts_a_policy_that_holds_for_a_time_if_it_says_so() -> 
     assert complaint(Careful, examples=50, work_conserving=False) == ""
 
 
-@pytest.mark.parametrize("kind", [Lazy, Miserly])
+@pytest.mark.parametrize("kind", [Lazy, Offended])
 def test_the_contract_finds_that_a_policy_holds_for_ever_unless_it_may(kind: type) -> None:
     assert "would be held for ever" in complaint(kind, work_conserving=False)
     assert complaint(kind, examples=30, work_conserving=False, live=False) == ""

@@ -40,6 +40,7 @@ def test_between_a_config_and_itself_nothing_is_different() -> None:
         ([], [A], "a: new: pull (at once)"),
         ([A], [], "a: gone; it was pull (at once)"),
         ([A], [{**A, "distribution": "closest"}], "a: pull -> closest (at once)"),
+        ([A], [{**A, "shadow": {"distribution": "closest"}}], "a: pull -> pull, with the shadow closest (at once)"),
         ([A], [{**A, "priority": True}], "a: pull -> pull, by priority (at once)"),
         (
             [{"prefix": "m", "distribution": "multicast"}],
