@@ -48,6 +48,8 @@ class FakeRouter:
         self.held: list[FakeDelivery] = []
         self.returned: list[FakeDelivery] = []
         self.expired: list[FakeDelivery] = []
+        self._again = False
+        """While it is offered what is held, something changed."""
         self._wakes_at = inf
         self._ranks: dict[FakeDelivery, float] = {}
         self._requests: list[_Request] = []
@@ -141,20 +143,19 @@ class FakeRouter:
     def bar(self, consumer: FakeConsumer, settles: int = 0) -> None:
         """A consumer gets nothing for a while, in which it settles so many of its oldest deliveries. The policy hears
         that it left and that it came, and nothing of what was between."""
-        everybody = dict(self.consumers)
-        del self.consumers[consumer.id]
+        there = self.consumers
+        self.consumers = {id: each for id, each in there.items() if each is not consumer}
         self.policy.remove(consumer)
         consumer.place = None
         credit, consumer.credit = consumer.credit, 0
         self._scatter(consumer)
         self._offer()
+        settled = self._unsettled[consumer][:settles]
         del self._unsettled[consumer][:settles]
-        settled = consumer.in_flight - len(self._unsettled[consumer])
-        consumer.in_flight -= settled
-        if settled:
+        consumer.in_flight = len(self._unsettled[consumer])
+        if settled and self.held:
             self._offer()
-        self.consumers.clear()
-        self.consumers.update(everybody)  # in their order
+        self.consumers = there
         self.policy.add(consumer)
         if credit:
             self.set_credit(consumer, credit)
@@ -326,11 +327,22 @@ class FakeRouter:
 
     def _offer(self) -> dict[FakeDelivery, FakeConsumer]:
         """Offer what is returned and what is held. Returns who got what of the latter."""
+        taken: dict[FakeDelivery, FakeConsumer] = {}
+        self._again = True
+        while self._again:
+            self._again = False
+            self._offer_returned()
+            taken |= self._offer_held()
+        return taken
+
+    def _offer_returned(self) -> None:
         for delivery in list(self.returned):
             if not self._any_credit():
                 break
             if self._send_returned(delivery) is not None:
                 self.returned.remove(delivery)
+
+    def _offer_held(self) -> dict[FakeDelivery, FakeConsumer]:
         taken: dict[FakeDelivery, FakeConsumer] = {}
         declined: set[Hashable] = set()
         for delivery in list(self.held):
@@ -369,6 +381,7 @@ class FakeRouter:
             return
         for request in [each for each in self._requests if each.known_by == (to, id)]:
             self._over(request, None)  # which of the two is replied to nobody can tell
+            self._again |= bool(self.held)
         given_up_at = self.now + self.policy.reply_seconds
         self._requests.append(_Request(consumer, delivery, self.now, given_up_at, (to, id)))
         self.policy.asked(consumer, delivery)
