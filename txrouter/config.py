@@ -49,7 +49,7 @@ from txrouter.config_tls import (
     tls_settings,
 )
 from txrouter.core.access import Rule, Rules
-from txrouter.core.addresses import MANAGEMENT, AddressTable, Distribution
+from txrouter.core.addresses import CAPACITY_REPORTS, MANAGEMENT, AddressTable, Distribution
 from txrouter.core.capacity_rules import CapacityRule
 from txrouter.core.itself import TO_ITSELF
 from txrouter.core.limits import Limits
@@ -288,7 +288,8 @@ class Config(Table):
         table = AddressTable(self.router.distribution)
         for address in self.address:
             address._add_to(table)
-        table.reserve(MANAGEMENT, TO_ITSELF)
+        for name in MANAGEMENT, CAPACITY_REPORTS:
+            table.reserve(name, TO_ITSELF)
         return table
 
     def rules(self) -> Rules:

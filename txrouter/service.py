@@ -16,10 +16,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txrouter.amqp.management import Management
+from txrouter.amqp.reports import Reports
 from txrouter.changes import Change, applied, changes
 from txrouter.config import Config, Listener
 from txrouter.core.access import Access
+from txrouter.core.addresses import CAPACITY_REPORTS
 from txrouter.core.router import Router
+from txrouter.management.capacity import SetCapacity, ShowCapacity
 from txrouter.management.explain import Explain
 from txrouter.management.record import Record
 from txrouter.management.reload import Reload
@@ -71,6 +74,7 @@ class RouterService(Service):
         self._memory = Watch(self.router, self._pacemaker.later, self._connections)
         self._health = HealthChecks(self.router.capacities, reactor, self._pacemaker.call)
         self.management = self._management()
+        self._reports = Reports(self.router, self._pacemaker.turn, self._pacemaker.later, CAPACITY_REPORTS)
         self._listeners = [self._listener(number, each) for number, each in enumerate(config.listener)]
 
     def _management(self) -> Management:
@@ -80,6 +84,8 @@ class RouterService(Service):
             "explain": Explain(self.router, later),
             "record": Record(self.router, later),
             "reload": Reload(self),
+            "capacity": ShowCapacity(self.router),
+            "set-capacity": SetCapacity(self.router),
         }
         return management
 
@@ -149,6 +155,7 @@ class RouterService(Service):
         super().startService()  # type: ignore[no-untyped-call]
         self._pacemaker.start()
         self.management.attach()
+        self._reports.attach()
         self._memory.start()
         for listener in self._listeners:
             listener.startService()
@@ -173,6 +180,7 @@ class RouterService(Service):
         yield gatherResults([listener.stopService() for listener in self._listeners], consumeErrors=True)
         self._health.stop()
         self.management.detach()
+        self._reports.detach()
         self.router.stop()
         self._pacemaker.turn.wake()
         yield self._wait_until(lambda: self.router.in_flight() == 0, self.config.router.stop_timeout)

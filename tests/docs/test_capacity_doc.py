@@ -7,7 +7,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from proton import Message
+from proton.utils import BlockingConnection
+from pytest_twisted import ensureDeferred
+from twisted.internet.threads import deferToThread
 
+from tests.net.routers import RunningRouter
 from txrouter.config import Config
 from txrouter.core.signals import Signal, signal_of
 
@@ -30,3 +35,21 @@ def test_the_words_mean_what_it_says() -> None:
     assert len(meanings) == 9
     for word, meaning in meanings.items():
         assert signal_of(word) == Signal(barred=meaning == "it is drained")
+
+
+def run_example(port: int) -> None:
+    """A consumer's client reports as it is shown."""
+    [example] = re.findall(r"^```python\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    connection = BlockingConnection(f"amqp://127.0.0.1:{port}", timeout=10)
+    try:
+        connection.create_receiver("x")
+        exec(example, {"connection": connection, "Message": Message})
+    finally:
+        connection.close()
+
+
+@ensureDeferred
+async def test_a_report_counts(router: RunningRouter) -> None:
+    await deferToThread(run_example, router.port)
+    assert router.core.counters["reports"] == 1
+    assert router.core.counters["bad_capacities"] == router.core.counters["refused_requests"] == 0

@@ -12,7 +12,7 @@ from tests.net.clients import Client
 from tests.net.links import Receiver, Sender
 from tests.net.waiting import reactor, wait_until
 from txrouter.config import Config
-from txrouter.core.addresses import MANAGEMENT
+from txrouter.core.addresses import is_reserved
 from txrouter.core.links import Address
 from txrouter.core.router import Router
 from txrouter.service import RouterService
@@ -64,7 +64,7 @@ class RunningRouter:
     @property
     def used(self) -> dict[str, Address]:
         """The addresses that somebody is attached to who is not the router itself."""
-        return {name: each for name, each in self.core.addresses.items() if name != MANAGEMENT}
+        return {name: each for name, each in self.core.addresses.items() if not is_reserved(name)}
 
     @property
     def connections(self) -> list[Any]:

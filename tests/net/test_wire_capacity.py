@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import proton
 import pytest
 import pytest_twisted
 from pytest_twisted import ensureDeferred
@@ -17,10 +18,11 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from tests.net.asking import Asker
 from tests.net.authorities import Issued
 from tests.net.conftest import Start
-from tests.net.links import ACCEPTED, Receiver
-from tests.net.routers import RunningRouter, quiet
+from tests.net.links import ACCEPTED, Error, Receiver, State
+from tests.net.routers import LOOPBACK, RunningRouter, quiet
 from tests.net.waiting import reactor, something_came, wait_until
 
 QUICK: dict[str, object] = {"every": 0.1, "timeout": 5}
@@ -86,8 +88,8 @@ def asking(health: HealthAddress, **more: object) -> dict[str, object]:
 
 def known(router: RunningRouter) -> dict[str, Any]:
     """What is known of the only consumer."""
-    [described] = router.core.capacities.describe()
-    return described
+    [consumer] = router.core.capacities.consumers()
+    return router.core.capacities.describe(consumer)
 
 
 async def drained(router: RunningRouter, drained: bool = True) -> None:
@@ -396,3 +398,137 @@ async def test_a_router_that_stops_leaves_its_questions(start: Start, health: He
     await wait_until(lambda: health.open)
     await router.service.stopService()
     await wait_until(lambda: not health.open)
+
+
+# -- reports -------------------------------------------------------------------------------------------------------
+
+REPORTS = "$management/capacity"
+
+
+def report(**said: object) -> proton.Message:
+    """What a client says of its capacity."""
+    return proton.Message(properties=said)
+
+
+@ensureDeferred
+async def test_a_client_reports_by_a_message_how_much_it_takes(router: RunningRouter) -> None:
+    client = await router.client()
+    for name in "one", "two":
+        await client.receiver("x", name=name)
+    await router.receiver("x", name="one")
+    reports = await client.sender(REPORTS)
+    await reports.credited()
+
+    def capacities() -> list[float]:
+        return [each.capacity for each in router.core.addresses["x"].consumers]
+
+    assert await reports.send(report(value=4)).over() == ACCEPTED
+    assert capacities() == [4.0, 4.0, 1.0]
+    assert await reports.send(report(value="50%", link="two")).over() == ACCEPTED
+    assert capacities() == [4.0, 0.5, 1.0]
+    assert await reports.send(report(value="ready")).over() == ACCEPTED
+    assert capacities() == [1.0, 1.0, 1.0]
+    assert router.core.counters["reports"] == 3
+
+
+@ensureDeferred
+async def test_a_client_that_reports_a_drain_gets_nothing_new(router: RunningRouter) -> None:
+    consumer = await router.receiver("x", credit=10)
+    reports = await consumer.client.sender(REPORTS)
+    await reports.credited()
+    assert await reports.send(report(value="drain", seconds=0.5)).over() == ACCEPTED
+    producer = await router.sender("x")
+    await quiet(producer, consumer)
+    assert (producer.credit, known(router)["source"]) == (0, "report")
+    await producer.credited()
+    assert router.core.counters["stale_capacities"] == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "condition", "why"),
+    [
+        ({"value": -1}, "amqp:invalid-field", "-1 is not from 1e-09 to 1e+15"),
+        ({"value": float("nan")}, "amqp:invalid-field", "None is no number"),
+        ({}, "amqp:invalid-field", "None is no number"),
+        ({"value": True}, "amqp:invalid-field", "True is no number"),
+        ({"value": "much"}, "amqp:invalid-field", "'much' is no number, no percentage and no word for how it is"),
+        ({"value": b"5"}, "amqp:invalid-field", "b'5' is no number"),
+        (
+            {"value": 1, "seconds": 0},
+            "amqp:invalid-field",
+            "it is to hold for a number of seconds above 0, up to a year",
+        ),
+        ({"value": 1, "link": 5}, "amqp:invalid-field", "link is not a text"),
+        ({"value": 1, "link": "other"}, "amqp:not-found", "there is no such consumer of this user and container"),
+    ],
+    ids=repr,
+)
+@ensureDeferred
+async def test_a_report_that_does_not_count_is_rejected(
+    router: RunningRouter, said: dict[str, object], condition: str, why: str
+) -> None:
+    consumer = await router.receiver("x", name="link")
+    reports = await consumer.client.sender(REPORTS)
+    await reports.credited()
+    assert await reports.send(report(**said)).over() == State("rejected", error=Error(condition, why))
+    assert known(router)["capacity"] == 1.0
+
+
+@ensureDeferred
+async def test_with_rules_only_those_report_who_may_say_their_capacity(start: Start, passwords: Path) -> None:
+    rules = [{"users": ["*"], "receive": ["x"], "anonymous_producer": True}, {"users": ["alice"], "capacity": True}]
+    listener = [{"endpoint": LOOPBACK, "passwords": str(passwords), "plain_without_tls": True, "mechanisms": ["PLAIN"]}]
+    router = await start(access=rules, listener=listener)
+    alice, bob = [await router.client(login=(name, "pencil")) for name in ("alice", "bob")]
+    for client in alice, bob:
+        await client.receiver("x")
+    refused = await bob.sender(REPORTS)
+    assert refused.error is not None
+    assert refused.error.name == "amqp:unauthorized-access"
+    relay = await bob.sender(None)
+    await relay.credited()
+    outcome = await relay.send(proton.Message(address=REPORTS, properties={"value": 9})).over()
+    assert outcome.error is not None
+    assert outcome.error.name == "amqp:unauthorized-access"
+    reports = await alice.sender(REPORTS)
+    await reports.credited()
+    assert await reports.send(report(value=4)).over() == ACCEPTED
+    assert [each.capacity for each in router.core.addresses["x"].consumers] == [4.0, 1.0]
+
+
+@ensureDeferred
+async def test_nobody_receives_reports(router: RunningRouter) -> None:
+    consumer = await router.receiver(REPORTS)
+    assert consumer.error == Error("amqp:not-found", "$management/capacity is reserved")
+
+
+# -- operators -----------------------------------------------------------------------------------------------------
+
+
+@ensureDeferred
+async def test_an_operator_asks_for_capacities_and_sets_one(router: RunningRouter) -> None:
+    await router.receiver("x", properties={"capacity": 2})
+    await router.receiver("y")
+    asker = await Asker.at(router)
+    shown = (await asker.ask("capacity", address="x")).body
+    [consumer] = shown["consumers"]
+    assert (consumer["capacity"], consumer["source"], shown["consumers_in_all"]) == (2.0, "property", 1)
+    assert (await asker.ask("capacity", consumers=1)).body["consumers_in_all"] == 3  # one is for the answers
+    drained = await asker.ask("set-capacity", consumer=consumer["consumer"], value="drain")
+    assert (drained.body["drained"], drained.body["source"]) == (True, "operator")
+    again = await asker.ask("set-capacity", consumer=consumer["consumer"], value="ready")
+    assert (again.body["drained"], again.body["source"]) == (False, "property")
+
+
+@ensureDeferred
+async def test_what_an_operator_asks_for_may_make_no_sense(router: RunningRouter) -> None:
+    asker = await Asker.at(router)
+    [consumer] = router.core.capacities.consumers()
+    answers = [
+        await asker.ask("set-capacity", consumer="nobody", value=1),
+        await asker.ask("set-capacity", consumer=consumer.id, value="away"),
+        await asker.ask("set-capacity", consumer=consumer.id, value=1, seconds="5"),
+        await asker.ask("set-capacity", consumer=consumer.id, value=float("inf")),
+        await asker.ask("capacity", address="nowhere"),
+    ]
+    assert [each.status for each in answers] == [404, 400, 400, 400, 404]

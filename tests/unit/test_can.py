@@ -122,3 +122,23 @@ def test_a_rule_may_say_who_manages(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert cli.main(["can", "ops", "send", "$management", "--config", str(path)]) == 0
     assert cli.main(["can", "nova", "send", "$management", "--config", str(path)]) == 1
     assert capsys.readouterr().out == "yes: access[0].send[0]: $management\nno: no rule is for this user and listener\n"
+
+
+def test_whoever_may_say_its_capacity_may_report_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "router.toml"
+    path.write_text(
+        '[[access]]\nusers = ["nova"]\ncapacity = true\n[[access]]\nusers = ["ops"]\nsend = ["$management", "#"]\n'
+    )
+    may = ["can", "nova", "send", "$management/capacity", "--config", str(path)]
+    assert cli.main(may) == 0
+    assert cli.main([*may[:1], "ops", *may[2:]]) == 1
+    assert cli.main([*may[:2], "receive", *may[3:]]) == 1
+    assert cli.main([*may[:3], "$management", *may[4:]]) == 1
+    assert capsys.readouterr().out.splitlines()[0] == "yes: access[0].capacity"
+
+
+def test_without_rules_anybody_may_report_its_capacity(tmp_path: Path) -> None:
+    path = tmp_path / "router.toml"
+    path.write_text("")
+    assert cli.main(["can", "nova", "send", "$management/capacity", "--config", str(path)]) == 0
+    assert cli.main(["can", "nova", "receive", "$management/capacity", "--config", str(path)]) == 1

@@ -14,7 +14,7 @@ from txrouter.amqp import engine, termini
 from txrouter.amqp.incoming import IncomingLink
 from txrouter.amqp.outgoing import OutgoingLink
 from txrouter.core.access import UNAUTHORIZED, Action, refusal_without_rules
-from txrouter.core.addresses import TEMPORARY_LENGTH, is_reserved, is_temporary, normalise
+from txrouter.core.addresses import CAPACITY_REPORTS, TEMPORARY_LENGTH, is_reserved, is_temporary, normalise
 from txrouter.core.credit import share
 from txrouter.core.limits import LIMIT_EXCEEDED
 from txrouter.core.policies import Unavailable
@@ -345,7 +345,7 @@ class Lifecycle:
         connection = self._connection
         if sends or name not in connection.router.addresses:
             raise Refusal("amqp:not-found", f"{name[:80]} is reserved")
-        if connection.permit is None:
+        if connection.permit is None and name != CAPACITY_REPORTS:
             refusal = refusal_without_rules(connection.router, connection.name, connection.user)
             if refusal is not None:
                 connection.router.counters["unauthorized_links"] += 1

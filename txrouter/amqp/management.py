@@ -177,12 +177,13 @@ class Management(Consumer):
 
     :param turn: the turns of the router's reactor.
     :param later: see `Later`.
+    :param name: its address.
     """
 
     __slots__ = ("_asked", "_open", "later", "operations", "router", "turn")
 
-    def __init__(self, router: Router, turn: Turn, later: Later) -> None:
-        super().__init__(MANAGEMENT, router.id, {})
+    def __init__(self, router: Router, turn: Turn, later: Later, name: str = MANAGEMENT) -> None:
+        super().__init__(name, router.id, {})
         self.router = router
         self.turn = turn
         self.later = later
@@ -195,7 +196,7 @@ class Management(Consumer):
 
     def attach(self) -> None:
         """Take requests from now on."""
-        self.router.attach_consumer(self, MANAGEMENT)
+        self.router.attach_consumer(self, self.id)
         self._give_credit()
 
     def detach(self) -> None:

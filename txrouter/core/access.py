@@ -18,7 +18,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from txrouter.core.addresses import MANAGEMENT, Patterns, is_reserved, is_temporary, normalise, pattern_tokens
+from txrouter.core.addresses import (
+    CAPACITY_REPORTS,
+    MANAGEMENT,
+    Patterns,
+    is_reserved,
+    is_temporary,
+    normalise,
+    pattern_tokens,
+)
 from txrouter.core.users import SHOWN, Group, shown, who
 
 if TYPE_CHECKING:
@@ -153,10 +161,15 @@ class Access:
             return self._flags.get(action, self._refused)
         name = _without_router(path)
         if is_reserved(name):
-            return (self._manages or self._refused) if action == "send" and name == MANAGEMENT else _NOBODY
+            return self._of_the_router(name) if action == "send" else _NOBODY
         if action == "send" and is_temporary(name):
             return _TEMPORARY
         return patterns.find(name) or self._refused
+
+    def _of_the_router(self, name: str) -> Decision:
+        if name == MANAGEMENT:
+            return self._manages or self._refused
+        return self._flags.get("capacity", self._refused) if name == CAPACITY_REPORTS else _NOBODY
 
 
 class Rules:
@@ -181,7 +194,8 @@ class Rules:
 
     def decide(self, user: str, listener: int, action: Action, path: str = "") -> Decision:
         """Whether this user, who comes by this listener, may do something; see `Access.decide`."""
-        if self._rules or is_reserved(_without_router(path)):
+        name = _without_router(path)
+        if self._rules or (is_reserved(name) and (action, name) != ("send", CAPACITY_REPORTS)):
             return self._known(user, listener).decide(action, path)
         return _EVERYTHING
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 __all__ = [
+    "CAPACITY_REPORTS",
     "MANAGEMENT",
     "MAX_LENGTH",
     "TEMPORARY_LENGTH",
@@ -33,6 +34,7 @@ MAX_PATTERN = 100
 TEMPORARY_LENGTH = 15
 """The random characters of a temporary address."""
 MANAGEMENT = "$management"
+CAPACITY_REPORTS = f"{MANAGEMENT}/capacity"
 """The address of the router itself: it takes requests there."""
 
 _SPLIT = re.compile(r"[/.]")

@@ -8,7 +8,7 @@ Nothing is asked for here: `Asks` does that for whoever has a socket, and calls 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -205,7 +205,7 @@ class Capacities:
         :param container: its container id; consumers of others are not its to speak for.
         :param link: what it calls the link; None for all that it has.
         :param user: who it proved to be.
-        :param value: a number, or words as a health address has them; None to take back what it reported.
+        :param value: a number, or words as a health address has them; `ready` is as if it had reported nothing.
         :param seconds: how long that holds; None until it reports again.
         :return: for how many consumers it was. It is 0 if there is none such.
         :raise NotAllowed: the access rules do not let it; what it said changes nothing.
@@ -219,13 +219,13 @@ class Capacities:
                 self._router.counters["unauthorized_reports"] += 1
                 raise NotAllowed(refusal)
         try:
-            heard = None if value is None else self._heard(value, _duration(seconds))
+            heard = self._heard(value, _duration(seconds))
         except ValueError as error:
             self._ignore(mine, "report", error)
             raise
         for known in mine:
             known.report = heard
-            if heard is not None and heard.until < inf:
+            if heard.until < inf:
                 self._alarms.set(known, heard.until)
             self._apply(known)
         return len(mine)
@@ -317,16 +317,16 @@ class Capacities:
 
     # -- for people --------------------------------------------------------------------------------
 
-    def describe(self, address: str | None = None) -> list[dict[str, object]]:
-        """Every consumer's capacity, whose word it is, and all that was said, in plain JSON-able values.
+    def consumers(self) -> Collection[Consumer]:
+        """All of which something can be known: those of clients."""
+        return self._known.keys()
 
-        :param address: the consumers of this one, by its normalised name; or all.
+    def describe(self, consumer: Consumer) -> dict[str, object]:
+        """A consumer's capacity, whose word it is, and all that was said of it, in plain JSON-able values.
+
+        :raise KeyError: it is not attached.
         """
-        if address is None:
-            return [known.describe(self._router.now) for known in self._known.values()]
-        found = self._router.addresses.get(address)
-        consumers = found.consumers if found is not None else ()
-        return [self._known[each].describe(self._router.now) for each in consumers if each in self._known]
+        return self._known[consumer].describe(self._router.now)
 
 
 def _is_its(consumer: Consumer, link: str | None, user: str) -> bool:

@@ -136,6 +136,7 @@ def _row(consumer: Consumer, watch: Watch, capacity: float) -> dict[str, object]
         "waiting": consumer.waiting,
         "drained": consumer.barred,
         "capacity": rounded(consumer.capacity),
+        "drained": consumer.barred,
         "wanted": rounded(consumer.capacity / capacity),
         "got": rounded(tally.sent / watch.sent_in_all) if watch.sent_in_all else None,
         "sent": tally.sent,
