@@ -6,6 +6,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 from zlib import crc32
 
 from txrouter.amqp.mechanisms import ScramKeys
@@ -13,6 +14,8 @@ from txrouter.client.server import parse_server, split_address
 from txrouter.config import Config, ConfigError, _read
 from txrouter.core.access import Rule, Rules
 from txrouter.core.addresses import MAX_LENGTH, AddressTable, Distribution, is_temporary, normalise, tokens
+from txrouter.core.capacity_rules import CapacityRule, Matcher
+from txrouter.core.links import Consumer
 from txrouter.net.passwords import _quoted
 from txrouter.net.passwords import _read as read_passwords
 from txrouter.policies import pull
@@ -84,6 +87,21 @@ def _use(found: Config) -> None:
     found.table()
     rules = found.rules().of("alice", 0)
     assert rules is None or rules.decide("send", "x").why
+    for rule in found.capacities():
+        _see_who_is_asked(rule)
+
+
+def _see_who_is_asked(rule: CapacityRule) -> None:
+    """A client asks for what it may not, by all that it says; it gets no other host than is configured."""
+    for said in ("http://elsewhere/", "http://192.0.2.7@elsewhere/", "http://192.0.2.7/", 5):
+        consumer = Consumer("1", "@elsewhere/..", {"health-url": said})
+        Matcher(rule).matches(consumer)
+        try:
+            target = rule.target(consumer)
+        except ValueError:
+            continue
+        configured = "".join([rule.url or "", *rule.client_urls]).lower()
+        assert target is None or (urlsplit(target.url).hostname or "") in configured
 
 
 # -- password files ----------------------------------------------------------------------------------------------------
