@@ -269,3 +269,15 @@ async def test_only_so_many_recordings_are_under_way_at_a_time(router: RunningRo
     await wait_until(lambda: not router.core.observations._observed)
     other.sender.send(other.request("record", address="jobs", seconds=0.01))
     assert (await recorded(other))[-1]["why"] == "seconds"
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_says_who_is_drained(router: RunningRouter) -> None:
+    asker = await Asker.at(router)
+    for _ in range(3):
+        await router.receiver("jobs", credit=1)
+    drained = next(iter(router.core.addresses["jobs"].consumers))
+    router.core.capacities.tell(drained, "drain")
+    said = (await asker.ask("explain", address="jobs", seconds=0)).body
+    assert [(each["drained"], each["wanted"]) for each in said["consumers"]] == [(True, 0), (False, 0.5), (False, 0.5)]
+    assert table(said).count("1, drained") == 1

@@ -86,7 +86,7 @@ class Explain:
         options = address.distribution.options
         walked = list(islice(address.consumers, WALKED))
         shown = nlargest(most, walked, key=lambda each: watch.tallies.get(each, _NOTHING).sent)
-        capacity = sum(each.capacity for each in walked)
+        capacity = sum(each.capacity for each in walked if not each.barred)
         producers = [
             {"producer": each.id, **_whose(each), "credit": each.credit, "held": each.held}
             for each in islice(address.producers, PRODUCERS)
@@ -136,8 +136,7 @@ def _row(consumer: Consumer, watch: Watch, capacity: float) -> dict[str, object]
         "waiting": consumer.waiting,
         "drained": consumer.barred,
         "capacity": rounded(consumer.capacity),
-        "drained": consumer.barred,
-        "wanted": rounded(consumer.capacity / capacity),
+        "wanted": 0.0 if consumer.barred else rounded(consumer.capacity / capacity),
         "got": rounded(tally.sent / watch.sent_in_all) if watch.sent_in_all else None,
         "sent": tally.sent,
         "mean": tally.mean if tally.mean is None else rounded(tally.mean),
