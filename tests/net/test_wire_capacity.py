@@ -387,7 +387,7 @@ async def test_what_was_said_last_holds_until_it_expires(start: Start, health: H
     await drained(router)
     health.status = 500
     await drained(router, False)
-    assert router.core.counters["stale_capacities"] == 1
+    assert router.core.counters["stale_capacities"]
 
 
 @ensureDeferred
@@ -436,12 +436,12 @@ async def test_a_client_that_reports_a_drain_gets_nothing_new(router: RunningRou
     consumer = await router.receiver("x", credit=10)
     reports = await consumer.client.sender(REPORTS)
     await reports.credited()
-    assert await reports.send(report(value="drain", seconds=0.5)).over() == ACCEPTED
+    assert await reports.send(report(value="drain")).over() == ACCEPTED
     producer = await router.sender("x")
     await quiet(producer, consumer)
     assert (producer.credit, known(router)["source"]) == (0, "report")
+    assert await reports.send(report(value="drain", seconds=0.01)).over() == ACCEPTED
     await producer.credited()
-    assert router.core.counters["stale_capacities"] == 1
 
 
 @pytest.mark.parametrize(
