@@ -272,7 +272,7 @@ async def test_only_so_many_recordings_are_under_way_at_a_time(router: RunningRo
 
 
 @pytest_twisted.ensureDeferred
-async def test_it_says_who_is_drained(router: RunningRouter) -> None:
+async def test_one_that_is_drained_is_to_get_nothing(router: RunningRouter) -> None:
     asker = await Asker.at(router)
     for _ in range(3):
         await router.receiver("jobs", credit=1)
@@ -280,4 +280,4 @@ async def test_it_says_who_is_drained(router: RunningRouter) -> None:
     router.core.capacities.tell(drained, "drain")
     said = (await asker.ask("explain", address="jobs", seconds=0)).body
     assert [(each["drained"], each["wanted"]) for each in said["consumers"]] == [(True, 0), (False, 0.5), (False, 0.5)]
-    assert table(said).count("1, drained") == 1
+    assert table(said).count(" drained ") == 1

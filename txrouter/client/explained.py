@@ -52,7 +52,7 @@ def _consumers(said: dict[str, Any]) -> list[str]:
             _name(each["user"]),
             "drained" if each["drained"] else f"{each['credit']:,}",
             f"{each['in_flight']:,}" + (f" + {each['waiting']:,}" if each["waiting"] else ""),
-            f"{each['capacity']:g}" + (", drained" if each["drained"] else ""),
+            f"{each['capacity']:g}",
             _share(each["wanted"]),
             _share(each["got"]),
             _time(each["mean"]),
