@@ -58,6 +58,15 @@ def test_of_many_groups_it_shows_how_unequal_they_are(tmp_path: Path, capsys: py
     assert head.split("  ")[-3:] == ["the most", "the median", "the fewest"]
 
 
+def test_where_nothing_was_done_there_are_no_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "nothing.toml"
+    leave = '[[event]]\nat = 0.0\nconsumers = "a"\ndoes = "leave"\n'
+    file.write_text(f'messages = 5\narrivals = {{ rate = 1.0 }}\n[[consumer]]\nname = "a"\n{leave}')
+    assert main(["simulate", str(file), "-d", "pull", "--chart", str(tmp_path / "nothing.svg")]) == 0
+    [row] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("pull") and "-" in line]
+    assert row.split() == ["pull", "-", "-", "-", "-", "-", "5", "0"]
+
+
 def test_the_policies_to_compare_can_be_named(small: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", small, "-d", "join-idle", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -106,7 +106,9 @@ def test_messages_that_were_never_done_are_said() -> None:
 def test_a_policy_under_which_nothing_was_done_can_be_drawn() -> None:
     runs, best = runs_of("pull")
     nothing = replace(runs[0], times=[], unfinished=300, done=[0, 0, 0])
-    assert "300 never done" in texts(ElementTree.fromstring(as_svg([nothing], best, "", "")))
+    drawn = ElementTree.fromstring(as_svg([nothing], best, "", ""))
+    assert "300 never done" in texts(drawn)
+    assert kinds(drawn, "path")["c0"] == 1  # in the legend
 
 
 def test_texts_of_the_scenario_are_not_taken_for_markup() -> None:

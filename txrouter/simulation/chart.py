@@ -129,9 +129,9 @@ def _legend(drawing: Drawing, y: float, everyone: Sequence[Run], kinds: Sequence
         drawing.text(x + 34, at, _cut(run.title, 30), "name ink", hint=run.title)
         ranked = sorted(run.times)
         p99 = percentile(ranked, 0.99)
-        figures = f"p50 {spoken(percentile(ranked, 0.5))}, p99 {spoken(p99)}"
-        if best and run is not everyone[-1]:
-            figures += f", {p99 / best:.2f} × ideal"
+        figures = f"p50 {spoken(percentile(ranked, 0.5))}, p99 {spoken(p99)}" if ranked else ""
+        if best and ranked and run is not everyone[-1]:
+            figures += f", {p99 / best:,.2f} × ideal"
         drawing.text(x + 34, at + 17, figures, "small soft")
         if run.unfinished:
             drawing.text(x + 34, at + 31, f"{run.unfinished:,} never done", "small ink")
@@ -151,8 +151,10 @@ def _times(drawing: Drawing, top: float, height: float, everyone: Sequence[Run],
     ranked = [sorted(run.times) for run in everyone]
     curves = [[max(1e-6, percentile(times, 1 - 10**-at)) for at in places] for times in ranked]
     # the very fastest tell nothing, and would take most of the axis
-    shown = [max(1e-6, percentile(times, fraction)) for times in ranked for fraction in (0.05, 1 - 10**-decades)]
-    up, marks = log_axis(shown, top + height, top)
+    shown = [
+        max(1e-6, percentile(times, fraction)) for times in ranked if times for fraction in (0.05, 1 - 10**-decades)
+    ]
+    up, marks = log_axis(shown or [0.001, 1.0], top + height, top)
     for mark in marks:
         _grid(drawing, left, up.at(mark), right, spoken(mark))
     ends = [0.0, 0.5, *(1 - 10**-decade for decade in range(1, decades + 1))]
@@ -163,6 +165,8 @@ def _times(drawing: Drawing, top: float, height: float, everyone: Sequence[Run],
         drawing.text(x, top + height + 18, label, "soft", "middle")
     drawing.text((left + right) / 2, top + height + 40, "this part of all messages was done within …", "soft", "middle")
     for run, kind, times, curve in zip(everyone, kinds, ranked, curves, strict=True):
+        if not times:
+            continue
         points = [(across.at(at), up.at(value)) for at, value in zip(places, curve, strict=True) if value >= up.low]
         drawing.curve(points, kind, run.title)
         p99 = max(up.low, percentile(times, 0.99))

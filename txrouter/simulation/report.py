@@ -86,12 +86,16 @@ def _over_time(everyone: Sequence[Run], width: int) -> list[str]:
 
 def _row(times: Sequence[float], best: float) -> str:
     ranked = sorted(times)
-    figures = "".join(f"{_spoken(percentile(ranked, fraction)):>11}" for fraction in _FRACTIONS.values())
-    ratio = f"{percentile(ranked, 0.99) / best:.2f}" if best else "-"
+    figures = "".join(
+        f"{_spoken(percentile(ranked, fraction)) if ranked else '-':>11}" for fraction in _FRACTIONS.values()
+    )
+    ratio = f"{percentile(ranked, 0.99) / best:,.2f}" if best and ranked else "-"
     return f"{figures}{ratio:>13}"
 
 
 def _spoken(seconds: float) -> str:
+    if seconds >= 999.995:
+        return f"{seconds:,.0f} s"
     return f"{seconds:,.2f} s" if seconds >= 1 else f"{seconds * 1000:,.1f} ms"
 
 
