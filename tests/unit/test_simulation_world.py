@@ -169,6 +169,13 @@ def test_what_is_held_longer_than_its_time_to_live_is_never_done() -> None:
     assert outcome.unfinished == 2
 
 
+def test_what_waits_at_its_producer_for_longer_is_not_sent() -> None:
+    overload = {"rate": 2.0, "kind": "regular"}
+    outcome = run(messages=1_000, arrivals=overload, message=[{"ttl": 5.0}])
+    assert max(outcome.times) <= 5.0 + 5.0 + 1.0  # at its producer, in the router, and worked on
+    assert outcome.unfinished == pytest.approx(500, rel=0.05)
+
+
 def test_what_is_held_can_leave_by_its_priority() -> None:
     data = {
         "messages": 40,

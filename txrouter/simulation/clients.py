@@ -105,9 +105,13 @@ class SimulatedProducer(Producer):
         self._send()
 
     def _send(self) -> None:
+        latest, now = self.world.latest, self.world.now
         while self.allowed and self.waiting:
+            number = self.waiting.popleft()
+            if latest and latest[number] <= now:
+                continue  # it is of no use any more
             self.allowed -= 1
-            self.world.later(self._arrived, self.waiting.popleft())
+            self.world.later(self._arrived, number)
 
     def _arrived(self, number: int) -> None:
         delivery = SimulatedDelivery(self.world, self, number)

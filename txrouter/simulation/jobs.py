@@ -117,7 +117,8 @@ class Messages(Table):
     priority: int | None = Field(None, ge=0, le=255)
     """Of the header."""
     ttl: Positive | None = None
-    """Time to live, in seconds from when the router has it."""
+    """Time to live, in seconds: a producer that has had it for so long does not send it, and the router does not pass
+    it on."""
     subject: str | None = None
     """Of the properties."""
     properties: dict[str, str | int | float | bool] = Field(default_factory=dict)

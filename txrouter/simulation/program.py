@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -35,7 +36,7 @@ def run(given: argparse.Namespace) -> int:
         print("\n".join(f"{place}{line}" for line in str(error).splitlines()), file=sys.stderr)
         return 1
     if given.show and file is not None:
-        print(file.read_text(encoding="utf-8"), end="")
+        _print(file.read_text(encoding="utf-8").removesuffix("\n"))
         return 0
     chart = Path(given.chart) if given.chart else None
     if chart is not None and chart.suffix not in (".svg", ".html"):
@@ -49,7 +50,7 @@ def run(given: argparse.Namespace) -> int:
     if scenario.passages:
         runs.insert(0, as_recorded(scenario.passages, scenario.servers()))
     lines = as_lines(scenario, runs, best)
-    print(json.dumps(as_data(scenario, runs, best)) if given.json else "\n".join(lines))
+    _print(json.dumps(as_data(scenario, runs, best)) if given.json else "\n".join(lines))
     if chart is not None:
         try:
             chart.write_text(_drawn(scenario, runs, best, lines if chart.suffix == ".html" else ()), encoding="utf-8")
@@ -65,6 +66,13 @@ def _file(scenario: str | None) -> Path | None:
         return None
     shipped = SCENARIOS / f"{scenario}.toml"
     return shipped if shipped.is_file() else Path(scenario)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # nobody reads it; nor is Python to try again when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _drawn(scenario: Scenario, runs: Sequence[Run], best: Run, figures: Sequence[str]) -> str:

@@ -57,6 +57,8 @@ class World:
         self.fields = [fields_of(kind) for kind in scenario.message] or [fields_of()]
         """Those that all messages of a kind have in common."""
         self.properties = [kind.properties for kind in scenario.message] or [{}]
+        self.latest = scenario.latest(jobs)
+        """Until when each is of use, if not all are at any time: a producer does not send what is not."""
         self.replied = scenario.arrivals.replies
         self.times: list[float | None] = [None] * len(jobs)
         self.counts: Counter[str] = Counter()
@@ -74,11 +76,7 @@ class World:
                 self.router.attach_consumer(requester, producer.replies_to)
                 self.router.credit(requester, MANY)
         policy_there = self.router.addresses[ADDRESS].policy
-        self._timed = (
-            any(kind.ttl is not None for kind in scenario.message)
-            or IWoken.providedBy(policy_there)
-            or IReplyWatcher.providedBy(policy_there)
-        )
+        self._timed = bool(self.latest) or IWoken.providedBy(policy_there) or IReplyWatcher.providedBy(policy_there)
         """Whether something may want to be woken, which is looked at after every event."""
         self._wakes_at = inf
         self.router.turn()
