@@ -131,6 +131,11 @@ def test_one_that_becomes_slower_is_so_with_what_it_works_on_too() -> None:
     assert run.times == [1 + 4]
 
 
+def test_one_that_fails_is_given_nothing_until_it_goes_on() -> None:
+    run = outcome((0, 4), (2, 2), (6, 2), consumer=[A, B], event=[event(1, "fail"), event(4, "go-on")])
+    assert (run.times, run.done, run.sent_again) == ([1 + 4, 2 + 1, 1], [2, 1], 1)
+
+
 def test_who_is_the_fastest_changes() -> None:
     run = outcome((2, 4), consumer=[A, B], event=[event(1, "speed", "b", speed=4.0)])
     assert run.done == [0, 1]
@@ -155,7 +160,9 @@ def test_what_waits_too_long_is_never_done() -> None:
     steps=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 20)), max_size=40),
     happens=st.lists(
         st.tuples(
-            st.integers(0, 60), st.sampled_from("ab"), st.sampled_from(["leave", "come", "stall", "go-on", "speed"])
+            st.integers(0, 60),
+            st.sampled_from("ab"),
+            st.sampled_from(["leave", "come", "stall", "fail", "go-on", "speed"]),
         ),
         max_size=12,
     ),

@@ -151,6 +151,10 @@ def test_a_policy_goes_by_its_label() -> None:
             "event: [0] is of 'me'; there are: other, worker",
         ),
         ({"event": [{"at": 1.0, "consumers": "other", "does": "speed"}]}, "event[0]: has a speed with does"),
+        (
+            {"event": [{"at": 1.0, "consumers": "other", "does": "stall", "after": 1.0}]},
+            "event[0]: has an outcome, and a time after which, with does",
+        ),
         ({"messages": 0}, "messages: must be at least 1"),
         ({"message": [{"priority": 256}]}, "message[0].priority: must be at most 255"),
         ({"message": [{"share": 0.0}]}, "message[0].share: must be above 0"),

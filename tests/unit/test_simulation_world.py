@@ -102,6 +102,35 @@ def test_one_that_becomes_slower_is_so_with_what_it_works_on_too() -> None:
     assert outcome.times == pytest.approx([0.5 + 2.0])
 
 
+def test_one_that_fails_does_nothing_of_what_it_has_and_gets_until_it_goes_on() -> None:
+    """It works on the first, and is sent the second and the third while it fails."""
+    outcome = run(messages=6, event=[event(1.5, "fail"), event(4.5, "go-on")])
+    assert (outcome.done, outcome.unfinished, outcome.sent_again) == ([2], 4, 0)
+
+
+@pytest.mark.parametrize("says", ["modified", "released"])
+def test_what_fails_is_sent_again_where_it_says_so(says: str) -> None:
+    consumers = [{"name": "a"}, {"name": "b"}]
+    outcome = run("round-robin", consumer=consumers, event=[event(0.5, "fail", outcome=says, after=0.1)])
+    assert (outcome.done[0], outcome.unfinished) == (0, 0)
+    assert outcome.sent_again > 0
+
+
+def test_what_was_settled_before_it_failed_is_never_done() -> None:
+    outcome = run(messages=2, consumer=[{"name": "a", "settles": "received"}], event=[event(1.5, "fail")])
+    assert (outcome.unfinished, outcome.sent_again) == (2, 0)
+
+
+def test_a_policy_can_let_one_that_fails_sit_out() -> None:
+    more: dict[str, Any] = {
+        "messages": 500,
+        "arrivals": {"load": 0.5},
+        "consumer": [{"name": "a"}, {"name": "b", "count": 3}],
+        "event": [event(10.0, "fail")],
+    }
+    assert run("outlier + pull", **more).unfinished < run("pull", **more).unfinished / 5
+
+
 def test_an_event_is_for_all_that_are_alike() -> None:
     outcome = run(consumer=[{"name": "a", "count": 2}], event=[event(0.1, "leave")], messages=2)
     assert outcome.unfinished == 2
@@ -174,6 +203,21 @@ def test_what_waits_at_its_producer_for_longer_is_not_sent() -> None:
     outcome = run(messages=1_000, arrivals=overload, message=[{"ttl": 5.0}])
     assert max(outcome.times) <= 5.0 + 5.0 + 1.0  # at its producer, in the router, and worked on
     assert outcome.unfinished == pytest.approx(500, rel=0.05)
+
+
+def test_what_a_policy_takes_to_be_too_late_is_never_done() -> None:
+    data = {
+        "messages": 5,
+        "arrivals": {"rate": 1e9, "kind": "regular"},
+        "cost": CONSTANT,
+        "message": [{"properties": {"useful": 2.5}}],
+        "consumer": [{"name": "a"}],
+        "policy": [{"distribution": "deadline", "options": {"deadline": "property:useful"}}],
+    }
+    scenario = Scenario.from_dict(data)
+    outcome = simulate(scenario, scenario.policies[0])
+    assert outcome.times == pytest.approx([1.0, 2.0, 3.0])
+    assert outcome.unfinished == 2
 
 
 def test_what_is_held_can_leave_by_its_priority() -> None:

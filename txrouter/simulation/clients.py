@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from txrouter.amqp.sections import FIELDS
 from txrouter.core.deliveries import Delivery
 from txrouter.core.links import Consumer, Producer
-from txrouter.core.outcomes import ACCEPTED, Outcome
+from txrouter.core.outcomes import ACCEPTED, LOST, RELEASED, Outcome, rejected
 from txrouter.simulation.jobs import Messages
-from txrouter.simulation.scenario import Server
+from txrouter.simulation.scenario import Event, Server
 
 if TYPE_CHECKING:
     from txrouter.simulation.world import World
@@ -23,6 +23,13 @@ __all__ = ["ADDRESS", "REPLIES", "Requester", "SimulatedConsumer", "SimulatedPro
 
 ADDRESS: Final = "work"
 """Where the messages go."""
+FAILS_AFTER: Final = 0.01
+"""Seconds that it takes to fail with a message, if not said."""
+OUTCOMES: Final = {
+    "rejected": rejected("amqp:internal-error", "it failed"),
+    "modified": LOST,
+    "released": RELEASED,
+}
 REPLIES: Final = "replies"
 """What the addresses begin with that replies go to."""
 
@@ -145,7 +152,7 @@ class SimulatedProducer(Producer):
 class SimulatedConsumer(Consumer):
     """A client that works on what it is sent, in the order it comes. It is another link each time that it comes."""
 
-    __slots__ = ("done", "granted", "inbox", "server", "speed", "stalled", "working", "world")
+    __slots__ = ("done", "failing", "granted", "inbox", "server", "speed", "stalled", "working", "world")
 
     def __init__(self, world: World, server: Server) -> None:
         super().__init__(server.name, server.name, server.properties)
@@ -153,6 +160,8 @@ class SimulatedConsumer(Consumer):
         self.server = server
         self.speed = server.speed
         self.stalled = False
+        self.failing: Event | None = None
+        """It fails, as this says."""
         self.granted = 0
         self.inbox: deque[SimulatedDelivery] = deque()
         self.working: dict[SimulatedDelivery, float] = {}
@@ -194,9 +203,12 @@ class SimulatedConsumer(Consumer):
     def _got(self, delivery: SimulatedDelivery) -> None:
         if delivery not in self.unsettled:
             return  # it left in between
-        self.inbox.append(delivery)
         if self.server.settles_first:
-            self.world.later(self._settles, delivery)
+            self.world.later(self._settles, (delivery, ACCEPTED))
+        if self.failing is not None:
+            self._fails_with(delivery, self.failing)
+            return
+        self.inbox.append(delivery)
         self._begin()
 
     def _begin(self) -> None:
@@ -216,13 +228,28 @@ class SimulatedConsumer(Consumer):
         if self.world.replied:
             self.world.later(self._replies, delivery.number)
         if not self.server.settles_first:
-            self.world.later(self._settles, delivery)
+            self.world.later(self._settles, (delivery, ACCEPTED))
         self._begin()
 
-    def _settles(self, delivery: SimulatedDelivery) -> None:
+    def fails(self, event: Event) -> None:
+        """It fails from now on, also with what it has."""
+        self.failing = event
+        for delivery in (*self.working, *self.inbox):
+            self._fails_with(delivery, event)
+        self.inbox.clear()
+        self.working.clear()
+
+    def _fails_with(self, delivery: SimulatedDelivery, event: Event) -> None:
+        if not self.server.settles_first:
+            when = self.world.now + (event.after or FAILS_AFTER)
+            outcome = OUTCOMES[event.outcome or "rejected"]
+            self.world.at(when, lambda _nothing: self.world.later(self._settles, (delivery, outcome)), None)
+
+    def _settles(self, said: tuple[SimulatedDelivery, Outcome]) -> None:
+        delivery, outcome = said
         if delivery in self.unsettled:
             router = self.world.router
-            router.settle(delivery, ACCEPTED)
+            router.settle(delivery, outcome)
             self.granted += 1
             router.credit(self, self.granted)
 

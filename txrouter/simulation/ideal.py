@@ -33,8 +33,8 @@ def ideal(
 ) -> Run:
     """What it comes to if the oldest job always goes to the fastest idle consumer, at once.
 
-    It knows no more of the future than a router. What a consumer works on when it leaves is begun anew by another, or
-    lost, where that one had settled it.
+    It knows no more of the future than a router, but at once when a consumer begins to fail. What a consumer works on
+    when it leaves, or fails, is begun anew by another, or lost, where that one had settled it.
 
     :param jobs: in the order they arrive.
     :param latest: until when each may wait. One that has waited for longer is never done.
@@ -60,9 +60,13 @@ class _Worker:
         self.server = server
         self.speed = server.speed
         self.here = True
-        self.stalled = False
+        self.stalled = self.failing = False
         self.slots = [_Slot(self) for _ in range(server.slots)]
         self.done = 0
+
+    @property
+    def can_work(self) -> bool:
+        return self.here and not self.stalled and not self.failing
 
     @property
     def has(self) -> int:
@@ -161,7 +165,7 @@ class _CentralQueue:
                 continue
             speed, _, slot = heappop(idle)
             worker = slot.worker
-            if slot.job is None and worker.here and not worker.stalled and worker.speed == -speed:
+            if slot.job is None and worker.can_work and worker.speed == -speed:
                 slot.job = heappop(waiting)
                 self._ends(slot, self.jobs[slot.job].cost / worker.speed)
 
@@ -171,7 +175,7 @@ class _CentralQueue:
 
     def _is_idle(self, worker: _Worker) -> None:
         for slot in worker.slots:
-            if slot.job is None and worker.here and not worker.stalled:
+            if slot.job is None and worker.can_work:
                 heappush(self._idle, (-worker.speed, next(self._order), slot))
 
     def _look(self) -> None:
@@ -181,18 +185,22 @@ class _CentralQueue:
         for worker in self.workers:
             if event.consumers in (worker.server.name, worker.server.group):
                 if event.does == "leave":
-                    self._leaves(worker)
+                    worker.here = False
+                    self._loses(worker)
+                elif event.does == "fail":
+                    worker.failing = True
+                    self._loses(worker)
                 elif event.does == "come":
                     worker.here = True
                 elif event.does == "speed":
                     self._changes(worker, event.speed or worker.speed, worker.stalled)
                 else:
+                    worker.failing = worker.failing and event.does == "stall"
                     self._changes(worker, worker.speed, event.does == "stall")
                 self._is_idle(worker)
         self._give()
 
-    def _leaves(self, worker: _Worker) -> None:
-        worker.here = False
+    def _loses(self, worker: _Worker) -> None:
         for slot in worker.slots:
             if slot.job is not None and not worker.server.settles_first:
                 heappush(self._waiting, slot.job)

@@ -14,7 +14,7 @@ __all__ = ["as_data", "as_lines", "spans", "work"]
 _COLUMNS = 50
 _MOST_GROUPS = 8
 _BARS = " ▁▂▃▄▅▆▇█"
-_DOES = {"leave": "leaves", "come": "comes", "stall": "stalls", "go-on": "goes on"}
+_DOES = {"leave": "leaves", "come": "comes", "stall": "stalls", "fail": "fails", "go-on": "goes on"}
 _FRACTIONS = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
 

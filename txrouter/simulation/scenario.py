@@ -71,15 +71,22 @@ class Event(Table):
     """Seconds after the beginning."""
     consumers: str
     """The name of one, or of all that are alike."""
-    does: Literal["leave", "come", "speed", "stall", "go-on"]
+    does: Literal["leave", "come", "speed", "stall", "fail", "go-on"]
     """`leave`: what it has is lost to it, and MODIFIED for the producers. `come`: it attaches again. `speed`: it is so
-    fast from now on. `stall`: it works on nothing until it goes on."""
+    fast from now on. `stall`: it works on nothing until it goes on. `fail`: it fails with all it has and gets, until it
+    goes on."""
     speed: Positive | None = None
+    outcome: Literal["rejected", "modified", "released"] | None = None
+    """What it says of messages that it fails with; `rejected`, if not said."""
+    after: Positive | None = None
+    """Seconds after which it says so; 0.01, if not said."""
 
     @model_validator(mode="after")
-    def _speed_where_it_is_needed(self) -> Self:
+    def _only_where_it_is_needed(self) -> Self:
         if (self.does == "speed") != (self.speed is not None):
             raise ValueError('has a speed with does = "speed", and only then')
+        if self.does != "fail" and (self.outcome is not None or self.after is not None):
+            raise ValueError('has an outcome, and a time after which, with does = "fail" only')
         return self
 
 

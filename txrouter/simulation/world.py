@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.core.router import Router
-from txrouter.interfaces import IReplyWatcher, IWoken
+from txrouter.interfaces import IExpiring, IReplyWatcher, IWoken
 from txrouter.registry import Registry
 from txrouter.simulation.clients import ADDRESS, REPLIES, Requester, SimulatedConsumer, SimulatedProducer, fields_of
 from txrouter.simulation.jobs import Job
@@ -26,6 +26,8 @@ __all__ = ["simulate"]
 
 TICK: Final = 0.001
 """Seconds that a timer takes at the least, which has gone off already."""
+WAIT_FOR_THEIR_TIME: Final = (IExpiring, IReplyWatcher, IWoken)
+"""What a policy is that has the router wait for some time to come."""
 MANY: Final = 1_000_000_000
 """As many credits as one could want."""
 
@@ -75,8 +77,8 @@ class World:
                 requester = Requester(producer.replies_to)
                 self.router.attach_consumer(requester, producer.replies_to)
                 self.router.credit(requester, MANY)
-        policy_there = self.router.addresses[ADDRESS].policy
-        self._timed = bool(self.latest) or IWoken.providedBy(policy_there) or IReplyWatcher.providedBy(policy_there)
+        tried = self.router.addresses[ADDRESS].policy
+        self._timed = bool(self.latest) or any(facet.providedBy(tried) for facet in WAIT_FOR_THEIR_TIME)
         """Whether something may want to be woken, which is looked at after every event."""
         self._wakes_at = inf
         self.router.turn()
@@ -139,7 +141,11 @@ class World:
                     consumer.comes()
                 elif event.does == "speed":
                     consumer.changes(event.speed or consumer.speed, consumer.stalled)
+                elif event.does == "fail":
+                    consumer.fails(event)
                 else:
+                    if event.does == "go-on":
+                        consumer.failing = None
                     consumer.changes(consumer.speed, event.does == "stall")
 
     def _sample(self, _nothing: None) -> None:
