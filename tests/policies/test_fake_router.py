@@ -31,6 +31,7 @@ from txrouter.interfaces import (
     IDelivery,
     IDeliveryWatcher,
     IDistributionPolicy,
+    IExpiring,
 )
 from txrouter.policies import pull
 from txrouter.policies.pull import Pull
@@ -101,6 +102,9 @@ class Noting:
         self.told.append(("rank", delivery.field("message_id"), rank))
         return rank
 
+    def deadline(self, delivery: IDelivery) -> float | None:
+        return self.policy.deadline(delivery)  # type: ignore[no-any-return]
+
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
         self._note("sent", consumer, delivery.field("message_id"), delivery.presettled)
         self._tell("sent", consumer, delivery)
@@ -150,6 +154,19 @@ class FullAndAlphabetic(fakes.Full, fakes.Alphabetic):
 
 
 class StickyAndAlphabetic(fakes.Sticky, fakes.Alphabetic):
+    """Both."""
+
+
+@implementer(IExpiring)
+class Impatient(fakes.Sticky):
+    """It is too late for a message of subject A after a second, and of B after five."""
+
+    def deadline(self, delivery: IDelivery) -> float | None:
+        seconds = {"A": 1.0, "B": 5.0}.get(str(delivery.field("subject")))
+        return None if seconds is None else delivery.arrived + seconds
+
+
+class FullAndImpatient(fakes.Full, Impatient):
     """Both."""
 
 
@@ -323,6 +340,7 @@ class Alike(RuleBasedStateMachine):
     def as_much_is_held(self) -> None:
         address = self.stage.address()
         assert (len(self.fake.held), len(self.fake.returned)) == (len(address.held), len(address.returned))
+        assert len(self.fake.expired) == self.stage.counters["expired"]
 
 
 POLICIES = pytest.mark.parametrize(
@@ -337,6 +355,8 @@ POLICIES = pytest.mark.parametrize(
         StickyAndChoosy,
         FullAndAlphabetic,
         StickyAndAlphabetic,
+        FullAndImpatient,
+        Impatient,
         FullAndAsking,
         Busy,
     ],
