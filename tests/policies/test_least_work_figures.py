@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from txrouter.simulation.figures import percentile
-from txrouter.simulation.ideal import ideal_times
-from txrouter.simulation.scenario import Scenario
-from txrouter.simulation.world import simulate
+from txrouter.policies import least_work, pull
+from txrouter.testing import run_scenario
 
 EQUAL = [1.0] * 8
 UNEQUAL = [2.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25]
@@ -24,32 +22,28 @@ KINDS = [
 ]
 
 
-def times_the_ideal(speeds: list[float], load: float, distribution: str, **options: Any) -> float:
-    scenario = Scenario.from_dict(
-        {
-            "messages": 10_000,
-            "seed": 3,
-            "arrivals": {"load": load},
-            "message": KINDS,
-            "consumer": [
-                {"name": f"worker-{number}", "speed": speed, "credit": 100, "properties": {"capacity": speed}}
-                for number, speed in enumerate(speeds)
-            ],
-            "policy": [{"distribution": distribution, "options": options}],
-        }
-    )
-    jobs = scenario.jobs()
-    run = simulate(scenario, scenario.policies[0], jobs)
-    assert (run.unfinished, run.policy_errors) == (0, 0)
-    return run.percentile(0.99) / percentile(ideal_times(jobs, speeds), 0.99)
+def times_the_ideal(speeds: list[float], load: float, policy: Any = least_work, **options: Any) -> float:
+    scenario = {
+        "messages": 10_000,
+        "seed": 3,
+        "arrivals": {"load": load},
+        "message": KINDS,
+        "consumer": [
+            {"name": f"worker-{number}", "speed": speed, "credit": 100, "properties": {"capacity": speed}}
+            for number, speed in enumerate(speeds)
+        ],
+    }
+    figures = run_scenario(scenario, policy.factory, options)
+    assert (figures.run.unfinished, figures.run.policy_errors) == (0, 0)
+    return figures.to_ideal()
 
 
 @pytest.mark.parametrize("cost", ["property:work", "learned"])
 @pytest.mark.parametrize("load", [0.7, 0.9])
 @pytest.mark.parametrize("speeds", [EQUAL, UNEQUAL], ids=["equal", "unequal"])
 def test_it_is_near_the_ideal(speeds: list[float], load: float, cost: str) -> None:
-    assert times_the_ideal(speeds, load, "least-work", cost=cost) < 1.1
+    assert times_the_ideal(speeds, load, cost=cost) < 1.1
 
 
 def test_to_count_messages_is_worse() -> None:
-    assert times_the_ideal(EQUAL, 0.9, "pull") > 1.3 * times_the_ideal(EQUAL, 0.9, "least-work", cost="learned")
+    assert times_the_ideal(EQUAL, 0.9, pull) > 1.3 * times_the_ideal(EQUAL, 0.9, cost="learned")

@@ -9,33 +9,27 @@ from typing import Any
 
 import pytest
 
-from txrouter.simulation.figures import percentile
-from txrouter.simulation.ideal import ideal_times
-from txrouter.simulation.scenario import Scenario
-from txrouter.simulation.world import simulate
+from txrouter.policies import reply_aware
+from txrouter.testing import run_scenario
 
 EQUAL = [1.0] * 8
 UNEQUAL = [2.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25]
 
 
 def times_the_ideal(speeds: list[float], load: float, cost: str, credit: int, **options: Any) -> float:
-    scenario = Scenario.from_dict(
-        {
-            "messages": 10_000,
-            "seed": 3,
-            "cost": {"kind": cost},
-            "arrivals": {"load": load, "replies": True},
-            "consumer": [
-                {"name": f"server-{number}", "speed": speed, "credit": credit, "settles": "received"}
-                for number, speed in enumerate(speeds)
-            ],
-            "policy": [{"distribution": "reply-aware", "options": options}],
-        }
-    )
-    jobs = scenario.jobs()
-    run = simulate(scenario, scenario.policies[0], jobs)
-    assert (run.unfinished, run.policy_errors) == (0, 0)
-    return run.percentile(0.99) / percentile(ideal_times(jobs, speeds), 0.99)
+    scenario = {
+        "messages": 10_000,
+        "seed": 3,
+        "cost": {"kind": cost},
+        "arrivals": {"load": load, "replies": True},
+        "consumer": [
+            {"name": f"server-{number}", "speed": speed, "credit": credit, "settles": "received"}
+            for number, speed in enumerate(speeds)
+        ],
+    }
+    figures = run_scenario(scenario, reply_aware.factory, options)
+    assert (figures.run.unfinished, figures.run.policy_errors) == (0, 0)
+    return figures.to_ideal()
 
 
 @pytest.mark.parametrize("cost", ["exponential", "mixed"])
