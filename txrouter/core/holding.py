@@ -235,7 +235,13 @@ class Holding:
     def _expire(self) -> None:
         for delivery in self._expiry.due(self._router.now):
             address = delivery.destination
-            if self.is_late(delivery):
+            try:
+                late = self.is_late(delivery)
+            except Malformed as error:  # to a policy that it was not held by
+                self._unshelve(delivery)
+                self.refuse(delivery, error)
+                continue
+            if late:
                 self._unshelve(delivery)
                 self.turn_away_late(delivery)
             elif address.multicast is not None:

@@ -118,3 +118,12 @@ def test_where_a_policy_cannot_say_it_is_never_too_late(stage: Stage, subject: o
 def test_what_cannot_be_read_for_it_is_refused(stage: Stage) -> None:
     stage.consumer()
     assert ended(stage.producer().sends(subject=Malformed)) == "amqp:decode-error"
+
+
+def test_what_a_policy_that_takes_over_cannot_read_is_refused_at_its_time() -> None:
+    stage = Stage(pull.factory)
+    stage.consumer()
+    message = stage.producer().sends(subject=Malformed, ttl=1_000)
+    stage.router.policies.replace(stage.address(), distribution(Impatient))
+    stage.later(1.0)
+    assert ended(message) == "amqp:decode-error"
