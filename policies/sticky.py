@@ -5,7 +5,7 @@ message's group-id, its subject, an application property, or who sent it. Which 
 consumers that are attached and nothing else (see `rendezvous`): when one comes or goes, about as many keys move as it
 has to get, or had. A consumer is known by the container id of its connection, so one that comes back has its keys
 again, and after the router has been started anew all have theirs. Several links of one container count in the order
-they attach. Shares are in proportion to the consumers' capacities.
+they attach; when one goes, the last takes its place. Shares are in proportion to the consumers' capacities.
 
 A message waits for its consumer where that has no credit. So that a key that is in demand does not overload one while
 others are idle, none has more than `load` times its share of all that is in flight or waits: what is beyond that goes
@@ -21,11 +21,9 @@ Who has a key is looked up once and remembered, until a consumer comes or goes.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from heapq import heappop, heappush
 from typing import Any
 
 from zope.interface import implementer
@@ -84,29 +82,6 @@ class _Place:
         """What it had, in flight or waiting, when it was looked at last."""
 
 
-class _Numbers:
-    """Numbers for the links of each container: the lowest that no other has."""
-
-    def __init__(self) -> None:
-        self._next: Counter[str] = Counter()
-        self._free: dict[str, list[int]] = {}
-
-    def take(self, container: str) -> int:
-        if container in self._free:
-            number = heappop(self._free[container])
-            if not self._free[container]:
-                del self._free[container]
-            return number
-        self._next[container] += 1
-        return self._next[container] - 1
-
-    def give_back(self, container: str, number: int) -> None:
-        free = self._free.setdefault(container, [])
-        heappush(free, number)
-        if len(free) == self._next[container]:
-            del self._free[container], self._next[container]
-
-
 @implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher, IDescribed, IExplains)
 class Sticky:
     """See the module."""
@@ -117,7 +92,8 @@ class Sticky:
         self._key = _reader(options.key)
         self._load = options.load
         self._consumers: dict[IConsumer, None] = {}
-        self._numbers = _Numbers()
+        self._links: dict[str, list[IConsumer]] = {}
+        """Of each container; the place of one is its number."""
         self._members: Rendezvous[IConsumer] = Rendezvous()
         self._choices: dict[_Key, list[IConsumer]] = {}
         """Whose each key is, in turn, as far as that was asked."""
@@ -135,22 +111,36 @@ class Sticky:
     def add(self, consumer: IConsumer) -> None:
         """It gets its keys."""
         self._consumers[consumer] = None
-        number = self._numbers.take(consumer.container)
-        consumer.place = _Place(number, _weight(consumer))
-        self._members.add(consumer, f"{consumer.container}#{number}", consumer.place.weight)
+        links = self._links.setdefault(consumer.container, [])
+        consumer.place = _Place(len(links), _weight(consumer))
+        links.append(consumer)
+        self._join(consumer)
         self._members_changed()
         self._count(consumer)
         self._move(consumer)
 
     def remove(self, consumer: IConsumer) -> None:
-        """Its keys go to others."""
+        """Its keys go to others: to the last of the links of its container, if it has others. That may be the same
+        client, which has connected again before it was seen that its old connection is gone."""
         del self._consumers[consumer]
-        place: _Place = consumer.place
-        self._numbers.give_back(consumer.container, place.number)
         self._members.remove(consumer)
+        place: _Place = consumer.place
+        links = self._links[consumer.container]
+        last = links.pop()
+        if last is not consumer:
+            links[place.number] = last
+            last.place.number = place.number
+            self._members.remove(last)
+            self._join(last)
+        elif not links:
+            del self._links[consumer.container]
         self._members_changed()
         self._all -= place.counted
         self._able.discard(consumer)
+
+    def _join(self, consumer: IConsumer) -> None:
+        place: _Place = consumer.place
+        self._members.add(consumer, f"{consumer.container}#{place.number}", place.weight)
 
     def capacity_changed(self, consumer: IConsumer) -> None:
         """It gets more keys, or has fewer."""

@@ -85,26 +85,34 @@ def test_a_consumer_that_comes_back_has_its_keys_again() -> None:
     assert all(old in ("b", new) for old, new in zip(before, without, strict=True))
 
 
-def test_several_links_of_a_container_count_as_they_attach() -> None:
+def test_several_links_of_a_container_share_what_is_its() -> None:
     router = router_of(sticky)
-    one, _two = (router.attach(id, container="host", credit=9) for id in ("one", "two"))
-    router.attach("other", container="other", credit=9)
-
-    def takers() -> list[str]:
-        taken = []
-        for number in range(100):
-            consumer = router.send(of_group(f"{number}"))
-            assert consumer is not None
-            router.settle(consumer)
-            router.grant(consumer, 1)
-            taken.append(consumer.id)
-        return taken
-
-    before = takers()
-    assert set(before) == {"one", "two", "other"}
+    one, _two = (router.attach(id, container="host", credit=1_000) for id in ("one", "two"))
+    attach(router, "other")
+    before = owners(router)
+    assert as_likely(Counter(before), {"host": 2.0, "other": 1.0})
     router.detach(one)
-    router.attach("one", container="host", credit=9)
-    assert takers() == before
+    router.attach("one", container="host", credit=1_000)
+    assert owners(router) == before
+
+
+def test_a_consumer_that_comes_back_before_it_was_seen_to_be_gone_has_its_keys_again() -> None:
+    router = router_of(sticky)
+    _a, gone, _c = attach(router, *"abc")
+    before = owners(router)
+    router.attach("again", container="b", credit=1_000)
+    assert owners(router) != before
+    router.detach(gone)
+    assert owners(router) == before
+
+
+def test_of_many_links_of_a_container_each_has_its_share_whoever_goes() -> None:
+    router = router_of(sticky)
+    links = [router.attach(f"{number}", container="host", credit=1_000) for number in range(10)]
+    for index in (3, 0, 9, 5):
+        router.detach(links[index])
+    numbers = sorted(each.place.number for each in router.consumers.values())
+    assert numbers == list(range(6))
 
 
 @pytest.mark.parametrize(
