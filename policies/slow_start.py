@@ -43,9 +43,9 @@ __all__ = ["Options", "SlowStart", "wrapper"]
 MOST_PASSED = 32
 """So many newcomers at most let one message pass."""
 OFTEN = 0.8
-"""A newcomer is chosen at most this often, in messages of each other consumer from one time to the next,"""
+"""So many messages of each other consumer are to be between two times that a newcomer is chosen;"""
 EARLY = 4
-"""and so many times too early: where chance decides, some times follow on each other."""
+"""but it may be so many times ahead of that, as where chance decides, such times come in streaks."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class _Newcomer(View):
         self.turn = 1.0
         """It takes a message when this is 1: a part is added each time it is chosen. It takes the first one."""
         self.chosen = False
-        """The next message is its,"""
+        """It takes the next message;"""
         self.rest = 0.0
-        """and after that, the others are to have so many."""
+        """and then the others are to have so many."""
         self.due = 0.0
-        """When it is to be chosen next, in messages."""
+        """When it is to be chosen next, counted in messages."""
         self.waits = False
-        """Until it is."""
+        """It was chosen too early, and seems to have no credit."""
 
 
 @implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher, IDescribed, ITimed)
@@ -189,7 +189,8 @@ class SlowStart(Wrapper):
         while waiting and waiting[0][0] <= self._messages:
             self._let_in()
         chosen = self._choose(delivery)
-        if isinstance(chosen, _Newcomer) and not self._takes(chosen):
+        # one without credit is the choice of a policy that sticks to it
+        if isinstance(chosen, _Newcomer) and chosen.credit > 0 and not self._takes(chosen):
             chosen = self._choose_another(chosen, delivery)
         while chosen is None and waiting:
             self._let_in()
@@ -200,9 +201,7 @@ class SlowStart(Wrapper):
         """This one lets it pass, as may some others; somebody may be found who does not."""
         passed: list[_Newcomer] = []
         chosen: IConsumer | None = newcomer
-        while isinstance(chosen, _Newcomer) and len(passed) < MOST_PASSED:
-            if chosen.credit <= 0:
-                break  # a policy that sticks to it
+        while isinstance(chosen, _Newcomer) and chosen.credit > 0 and len(passed) < MOST_PASSED:
             if passed and self._takes(chosen):
                 break
             self._show(chosen, 0)
@@ -229,7 +228,7 @@ class SlowStart(Wrapper):
     # -- what happens ------------------------------------------------------------------------------
 
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
-        """A part of a round is over. A newcomer has to wait, if others are older."""
+        """A newcomer is not to be chosen again at once, unless it is among the oldest."""
         newcomers = self._newcomers
         if not newcomers:
             self._tell_sent(consumer, delivery)
