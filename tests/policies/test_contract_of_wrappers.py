@@ -14,6 +14,7 @@ from tests.policies.inside import asking, choosy, inside, sticky
 from txrouter.chains import chain
 from txrouter.policies import (
     closest,
+    deadline,
     least_work,
     outlier,
     power_of_two,
@@ -31,10 +32,13 @@ from txrouter.testing import PolicyContract
 INSIDE = [
     asking,
     choosy,
-    *(each.factory for each in (least_work, power_of_two, priority, pull, reply_aware, round_robin, weighted)),
+    *(
+        each.factory
+        for each in (deadline, least_work, power_of_two, priority, pull, reply_aware, round_robin, weighted)
+    ),
 ]
 """And those that may let a message wait for a consumer without credit."""
-HOLDING = [choosy, reply_aware.factory]
+HOLDING = [choosy, deadline.factory, reply_aware.factory]
 """Those that hold messages although there is credit."""
 FEW = settings(PolicyContract.TestCase.settings, max_examples=15, stateful_step_count=40, phases=[Phase.generate])
 
