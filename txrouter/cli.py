@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands.add_parser("check", help="check a config"))
     _add_can(commands.add_parser("can", help="say whether a user may do something, as send to an address"))
     _add_passwd(commands.add_parser("passwd", help="give a user a password"))
+    _add_new_policy(commands.add_parser("new-policy", help="write a package with a distribution policy of your own"))
     _add_policies(commands.add_parser("policies", help="list the distribution policies and wrappers"))
     _add_send(commands.add_parser("send", help="send messages, and say what became of them"))
     _add_receive(commands.add_parser("receive", help="receive messages"))
@@ -296,6 +297,25 @@ def _add_passwd(passwd: argparse.ArgumentParser) -> None:
 
 def _passwd(options: argparse.Namespace) -> int:
     from txrouter.passwd import run
+
+    return run(options)
+
+
+# ---- new-policy ----------------------------------------------------------------------------------------------------
+
+
+def _add_new_policy(new_policy: argparse.ArgumentParser) -> None:
+    new_policy.description = (
+        "Write a package with a distribution policy that works, its tests and its entry point, to make your own of it. "
+        "Nothing that is there is overwritten."
+    )
+    new_policy.add_argument("name", metavar="NAME", help="the policy's name: lower case, with hyphens between words")
+    new_policy.add_argument("--directory", metavar="DIR", help="where to write it; txrouter-NAME, if not said")
+    new_policy.set_defaults(command=_new_policy)
+
+
+def _new_policy(options: argparse.Namespace) -> int:
+    from txrouter.new_policy import run
 
     return run(options)
 
