@@ -1,25 +1,30 @@
-"""`pull`: the consumer with the fewest messages in flight; among equals, the one that has waited longest.
+"""`pull`: the consumer that can be expected to be done soonest; among equals, the one that has waited longest.
 
 The default, and right wherever consumers differ in speed or jobs in size: whoever finishes sooner asks sooner. Only a
 consumer with credit is chosen, so one that grants one credit at a time is never sent a job while it works on another,
 and the jobs wait where any consumer that becomes free can take them. With credit 1 this is a central queue, the best
-there is without knowing the jobs; with more credit it is "least outstanding" or "join the shortest queue" (Winston,
-"Optimality of the shortest line discipline", 1977).
+there is without knowing the jobs; with more credit it is "join the shortest queue" (Winston, "Optimality of the
+shortest line discipline", 1977) where consumers are alike, and "shortest expected delay" where they are not.
 
-Consumers with credit stand in queues, one for each number in flight, and the first of the lowest queue is chosen. Every
-send and settlement moves a consumer from one queue to the end of another. The queues are doubly linked rings, which
-Python changes in half the time of an OrderedDict; a heap holds the numbers of the queues that may not be empty.
-Choosing and moving so cost the same for two consumers and for 10,000. One that has settled something is moved
-only when something else happens: its settlements come many at a time.
+What is expected is what the consumer has in flight and the one that would come, times how long it takes for one, which
+is learned (see `pace`). So among the idle the fastest is next; and where consumers are alike, or nothing is known of
+them, the one with the fewest in flight. One that is passed over again and again is tried now and then all the same: it
+may have been slow only for a while.
+
+Consumers with credit stand in queues, one for each number that this comes to, and the first of the lowest queue is
+chosen. Every send and settlement moves a consumer from one queue to the end of another. The queues are doubly linked
+rings, which Python changes in half the time of an OrderedDict; a heap holds the numbers of the queues that may not be
+empty. Choosing and moving so cost the same for two consumers and for 10,000. One that has settled something is moved
+only when something else happens: its settlements come many at a time, and of these the first tells how long it takes.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from heapq import heappop, heappush
-from typing import Any
+from heapq import heappop, heappush, heapreplace
+from typing import Any, Final
 
 from zope.interface import implementer
 
@@ -33,16 +38,25 @@ from txrouter.interfaces import (
     IDistributionPolicyFactory,
     IExplains,
 )
+from txrouter.policies.pace import USUAL, Pace, Usual
 
 __all__ = ["Options", "Pull", "balanced", "factory", "least_in_flight"]
 
 
-class _Place:
-    """A consumer's place in a queue; or, linked to itself, in none."""
+SELDOM: Final = 128
+"""How many messages are learned from until one is sent to a consumer that is passed over otherwise. So fewer than one
+of a hundred goes to a slow one for that."""
+LOOKED_AT: Final = 4
+"""How many consumers are looked at then, at most, to find one that is passed over."""
+
+
+class _Place(Pace):
+    """A consumer's pace, and its place in a queue; or, linked to itself, in none."""
 
     __slots__ = ("after", "before", "consumer")
 
     def __init__(self, consumer: IConsumer | None) -> None:
+        super().__init__()
         self.consumer = consumer
         self.before = self.after = self
 
@@ -61,20 +75,24 @@ class _Queue(_Place):
 class Pull:
     """See the module."""
 
-    __slots__ = ("_consumers", "_levels", "_only", "_queues", "_unmoved")
+    __slots__ = ("_consumers", "_learned", "_levels", "_only", "_queues", "_unmoved", "_usual")
 
-    by = "the fewest in flight; among equals, who has waited longest"
+    by = "what is in flight and this one, times how long it takes; among equals, who has waited longest"
 
     def __init__(self) -> None:
-        self._consumers: dict[IConsumer, None] = {}
+        self._consumers: OrderedDict[IConsumer, None] = OrderedDict()
+        """The one that was looked at last, whether it is passed over, is the last."""
         self._only: IConsumer | None = None
         """The only one there is: it needs no place."""
-        self._queues: list[_Queue] = []
-        """By how many are in flight."""
+        self._queues: dict[int, _Queue] = {}
+        """By what is in flight and the one that would come, times the pace."""
         self._levels: list[int] = []
-        """A heap of the indices of all queues that are not empty, and of some that no longer are."""
+        """A heap of the keys of all queues that are not empty, and of some that no longer are."""
         self._unmoved: IConsumer | None = None
         """The one that has just settled something, and is still where it was before."""
+        self._usual = Usual()
+        self._learned = 0
+        """How many messages were learned from since one that is passed over was looked for."""
 
     def add(self, consumer: IConsumer) -> None:
         """It waits, if it has credit."""
@@ -97,7 +115,7 @@ class Pull:
     def _recount(self) -> None:
         """One alone is chosen without a queue, and moved into one when another comes."""
         only, self._only = self._only, None
-        if only in self._consumers:
+        if only is not None and only in self._consumers:
             self._move(only)
         if len(self._consumers) == 1:
             (self._only,) = self._consumers
@@ -133,19 +151,18 @@ class Pull:
         if consumer.credit <= 0:
             place.before = place.after = place
             return
-        level = consumer.in_flight
+        level = (consumer.in_flight + 1) * place.pace
         try:
             queue = self._queues[level]
-        except IndexError:
-            self._queues += [_Queue() for _ in range(len(self._queues), level + 1)]
-            queue = self._queues[level]
+        except KeyError:
+            queue = self._queues[level] = _Queue()
         if not queue.listed:
             queue.listed = True
             levels = self._levels
             if before is after and levels and before is self._queues[levels[0]]:
-                # It was alone in the lowest queue. This one, next to that, is the lowest now.
+                # It was alone in the lowest queue, which is empty now.
                 before.listed = False
-                levels[0] = level
+                heapreplace(levels, level)
             else:
                 heappush(levels, level)
         last = queue.before
@@ -161,6 +178,29 @@ class Pull:
         if consumer is not self._unmoved:
             self._catch_up()
             self._unmoved = consumer
+            # What refuses its messages is not fast.
+            if outcome == "accepted" and self._only is None:
+                self._usual.learn(consumer.place, seconds)
+                self._learned += 1
+                if self._learned >= SELDOM:
+                    self._learned = 0
+                    self._try_one()
+
+    def _try_one(self) -> None:
+        """Have one be next that is passed over as long as others have credit."""
+        for _ in range(min(LOOKED_AT, len(self._consumers))):
+            consumer = next(iter(self._consumers))
+            self._consumers.move_to_end(consumer)
+            place = consumer.place
+            if place.after is not place and not consumer.in_flight and place.pace > self._levels[0]:
+                place.doubt()
+                place.before.after = place.after
+                place.after.before = place.before
+                lowest = self._queues[self._levels[0]]
+                place.before = lowest
+                place.after = lowest.after
+                lowest.after.before = lowest.after = place
+                return
 
     def _catch_up(self) -> None:
         unmoved, self._unmoved = self._unmoved, None
@@ -190,14 +230,21 @@ class Pull:
                 place = place.after
 
     def describe(self) -> dict[str, object]:
-        """How many consumers have credit, by what they have in flight, and who is next."""
-        if self._unmoved is not None:
-            self._catch_up()
+        """How many consumers have credit, by what they have in flight; who is next; and how many times as long as usual
+        consumers take, of those where it is not about as long."""
         waiting = Counter(consumer.in_flight for consumer in self._consumers if consumer.credit > 0)
-        first = self._only or (self._queues[min(waiting)].after.consumer if waiting else None)
+        unmoved = self._unmoved
+        any_delivery: Any = None
+        first = self.select(any_delivery)
+        self._unmoved = unmoved  # where it belongs, but its next settlements tell nothing, as if nobody had asked
         return {
-            "next": first.id if first is not None and waiting else None,
+            "next": first.id if first is not None else None,
             "waiting": {str(level): waiting[level] for level in sorted(waiting)},
+            "times_as_long": {
+                consumer.id: consumer.place.pace / USUAL
+                for consumer in sorted(self._consumers, key=lambda each: each.id)
+                if consumer.place.pace != USUAL
+            },
         }
 
 
@@ -218,6 +265,6 @@ class _Factory:
         return Pull()
 
 
-factory = _Factory("pull", "the consumer with the fewest messages in flight, of those with credit")
+factory = _Factory("pull", "the consumer that can be expected to be done soonest, of those with credit")
 least_in_flight = _Factory("least-in-flight", "another name for pull, which says what it does")
 balanced = _Factory("balanced", "another name for pull, for configs made for other routers")

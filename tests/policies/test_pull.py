@@ -1,8 +1,10 @@
-"""`pull`: the fewest in flight, and among equals who has waited longest."""
+"""`pull`: the fewest in flight, for how long each takes; and among equals who has waited longest."""
 
 from __future__ import annotations
 
 import itertools
+import random
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +21,7 @@ from txrouter.interfaces import (
     IDistributionPolicyFactory,
 )
 from txrouter.policies import pull
+from txrouter.policies.pace import Pace, Usual
 from txrouter.testing import FakeRouter, PolicyContract
 
 
@@ -128,40 +131,172 @@ def test_a_message_that_its_choice_has_released_goes_to_another(router: FakeRout
 def test_it_says_who_is_next_and_how_many_wait(router: FakeRouter) -> None:
     for id, credit, in_flight in (("a", 5, 2), ("b", 5, 0), ("c", 0, 0), ("d", 5, 2), ("e", 5, 11)):
         router.attach(id, credit=credit, in_flight=in_flight)
-    assert router.policy.describe() == {"next": "b", "waiting": {"0": 1, "2": 2, "11": 1}}
+    assert router.policy.describe() == {"next": "b", "waiting": {"0": 1, "2": 2, "11": 1}, "times_as_long": {}}
 
 
 def test_it_says_that_nobody_is_next() -> None:
-    assert pull.Pull().describe() == {"next": None, "waiting": {}}
+    assert pull.Pull().describe() == {"next": None, "waiting": {}, "times_as_long": {}}
+
+
+def learned(router: FakeRouter, outcome: str = "accepted", **seconds: float) -> None:
+    """Each of the consumers, which have nothing in flight, settles 40 messages that take it so long, in turn. They wait
+    in that order afterwards."""
+    credits = {router.consumers[id]: router.consumers[id].credit for id in seconds}
+    for consumer in credits:
+        router.set_credit(consumer, 0)
+    for _ in range(40):
+        for consumer in credits:
+            router.grant(consumer, 1)
+            assert router.send() is consumer
+            router.settle(consumer, outcome, seconds[consumer.id])
+    for consumer, credit in credits.items():
+        router.set_credit(consumer, credit)
+
+
+def test_among_the_idle_the_fastest_is_next(router: FakeRouter) -> None:
+    for id in "abc":
+        router.attach(id, credit=1)
+    learned(router, a=4.0, b=1.0, c=2.0)
+    assert sent_to(router, 4) == "bca-"
+
+
+def test_the_faster_is_sent_more(router: FakeRouter) -> None:
+    for id in "ab":
+        router.attach(id, credit=10)
+    learned(router, a=4.0, b=1.0)
+    assert sorted(sent_to(router, 10)) == sorted("a" * 2 + "b" * 8)
+
+
+def test_it_says_who_is_not_as_fast_as_usual(router: FakeRouter) -> None:
+    for id in "ab":
+        router.attach(id, credit=1)
+    learned(router, a=4.0, b=1.0)
+    assert router.policy.describe()["times_as_long"] == {"a": 2.0, "b": 0.5}
+
+
+def test_a_little_faster_is_as_fast(router: FakeRouter) -> None:
+    for id in "abc":
+        router.attach(id, credit=10)
+    learned(router, a=1.2, b=1.0, c=1.4)
+    assert sent_to(router, 6) == "abcabc"
+
+
+def test_chance_does_not_make_equal_consumers_unequal(router: FakeRouter) -> None:
+    ids = "abcdefgh"
+    for id in ids:
+        router.attach(id, credit=1)
+    chance = random.Random(1)
+    counts: Counter[str] = Counter()
+    for _ in range(20_000):
+        consumer = router.send()
+        assert consumer is not None
+        counts[consumer.id] += 1
+        router.settle(consumer, "accepted", chance.expovariate(1.0))
+        router.grant(consumer, 1)
+    assert max(counts.values()) < 1.1 * min(counts.values())
+
+
+def test_work_of_a_few_milliseconds_is_not_compared(router: FakeRouter) -> None:
+    for id in "ab":
+        router.attach(id, credit=10)
+    learned(router, a=0.002, b=0.0002)
+    assert sent_to(router, 4) == "abab"
+
+
+def test_one_that_refuses_quickly_is_not_fast(router: FakeRouter) -> None:
+    for id in "ab":
+        router.attach(id, credit=10)
+    for outcome in "rejected", "modified", "settled":
+        learned(router, outcome, a=0.0, b=1.0)
+    assert sent_to(router, 4) == "abab"
+
+
+def test_of_many_settlements_at_once_the_first_tells(router: FakeRouter) -> None:
+    a, _b = (router.attach(id, credit=100) for id in "ab")
+    learned(router, a=1.0, b=1.0)
+    assert sent_to(router, 100) == "ab" * 50
+    for _ in range(50):
+        router.settle(a, "accepted", 60.0)
+    assert router.policy.describe()["times_as_long"] == {}
+
+
+def test_one_that_was_slow_for_a_while_has_its_share_again(router: FakeRouter) -> None:
+    """Though it is passed over while another is idle."""
+    a, _b = (router.attach(id, credit=1) for id in "ab")
+    learned(router, a=100.0, b=1.0)
+    latest: deque[str] = deque(maxlen=100)
+    for _ in range(128 * 20):
+        consumer = router.send()
+        assert consumer is not None
+        latest.append(consumer.id)
+        router.settle(consumer, "accepted", 1.0)
+        router.grant(consumer, 1)
+    assert latest.count(a.id) == 50
+
+
+def test_one_that_is_slow_is_hardly_ever_tried_again(router: FakeRouter) -> None:
+    a, _b = (router.attach(id, credit=1) for id in "ab")
+    learned(router, a=100.0, b=1.0)
+    tried = 0
+    for _ in range(128 * 20):
+        consumer = router.send()
+        assert consumer is not None
+        tried += consumer is a
+        router.settle(consumer, "accepted", 100.0 if consumer is a else 1.0)
+        router.grant(consumer, 1)
+    assert tried == 20
 
 
 @implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher)
 class ObviousPull:
-    """What `pull` is to do, said as plainly as can be: note when each consumer came to where it is; look at all."""
+    """What `pull` is to do, said as plainly as can be: note when each consumer came to where it is; look at all. It
+    tries nobody again, for which the contract is too short."""
 
     def __init__(self) -> None:
         self._since: dict[IConsumer, int] = {}
+        self._paces: dict[IConsumer, Pace] = {}
+        self._usual = Usual()
         self._clock = itertools.count()
+        self._settling: IConsumer | None = None
+        """The one that has settled something, and nothing else has happened since."""
 
     def add(self, consumer: IConsumer) -> None:
-        self._since[consumer] = next(self._clock)
+        self._paces[consumer] = Pace()
+        self._moved(consumer)
 
     def remove(self, consumer: IConsumer) -> None:
-        del self._since[consumer]
+        del self._since[consumer], self._paces[consumer]
+        if consumer is self._settling:
+            self._settling = None
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
+        if len(self._since) > 1:
+            self._settling = None
         able = [consumer for consumer in self._since if consumer.credit > 0]
-        return min(able, key=lambda consumer: (consumer.in_flight, self._since[consumer]), default=None)
+        return min(able, key=lambda each: (self._expected(each), self._since[each]), default=None)
+
+    def _expected(self, consumer: IConsumer) -> int:
+        expected: int = (consumer.in_flight + 1) * self._paces[consumer].pace
+        return expected
+
+    def _moved(self, consumer: IConsumer) -> None:
+        self._since[consumer] = next(self._clock)
+        if len(self._since) > 1:
+            self._settling = None
 
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
-        self.add(consumer)
+        self._moved(consumer)
 
     def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
-        self.add(consumer)
+        again = consumer is self._settling
+        self._moved(consumer)
+        self._settling = consumer
+        if outcome == "accepted" and not again and len(self._since) > 1:
+            self._usual.learn(self._paces[consumer], seconds)
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
-        if consumer.credit == delta:
-            self.add(consumer)
+        if consumer.credit == delta or not consumer.credit:
+            self._moved(consumer)
 
 
 @implementer(IDistributionPolicyFactory)
