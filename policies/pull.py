@@ -77,7 +77,7 @@ class Pull:
 
     __slots__ = ("_consumers", "_learned", "_levels", "_only", "_queues", "_unmoved", "_usual")
 
-    by = "what is in flight and this one, times how long it takes; among equals, who has waited longest"
+    by = "the least in flight, with this one, times how long it takes; among equals, who has waited longest"
 
     def __init__(self) -> None:
         self._consumers: OrderedDict[IConsumer, None] = OrderedDict()
@@ -214,10 +214,10 @@ class Pull:
             self._move(consumer)
 
     def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float]]:
-        """Those with credit, from queue to queue, each with what it has in flight."""
+        """Those with credit, from queue to queue, each with what it would have, times how long it takes."""
         if self._only is not None:
             if self._only.credit > 0:
-                yield self._only, self._only.in_flight
+                yield self._only, self._only.in_flight + 1
             return
         if self._unmoved is not None:
             self._catch_up()
@@ -226,7 +226,7 @@ class Pull:
             place = queue.after
             while place is not queue:
                 assert place.consumer is not None
-                yield place.consumer, level
+                yield place.consumer, level / USUAL
                 place = place.after
 
     def describe(self) -> dict[str, object]:
