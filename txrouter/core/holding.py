@@ -214,8 +214,11 @@ class Holding:
         :raise Malformed: it cannot be read.
         """
         ttl = delivery.field("ttl")
-        lives_until = delivery.arrived + ttl / 1000 if isinstance(ttl, int) else None
-        return soonest(lives_until, self._router.policies.deadline(delivery.destination, delivery))
+        deadline = delivery.arrived + ttl / 1000 if isinstance(ttl, int) else None
+        address = delivery.destination
+        if address.deadline is None:
+            return deadline
+        return soonest(deadline, self._router.policies.deadline(address, delivery))
 
     def next_deadline(self) -> float | None:
         """When `wake` is to be called next, on the router's clock; None for never."""
