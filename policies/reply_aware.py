@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from zope.interface import implementer
 
@@ -40,14 +40,9 @@ from txrouter.interfaces import (
 )
 from txrouter.policies.lowest import Lowest
 from txrouter.policies.pace import USUAL, Pace, Usual
+from txrouter.policies.pull import LOOKED_AT, SELDOM
 
 __all__ = ["Options", "ReplyAware", "factory"]
-
-
-SELDOM: Final = 128
-"""How many replies are learned from until a request goes to a consumer that is passed over otherwise."""
-LOOKED_AT: Final = 4
-"""How many consumers are looked at then, at most, to find one that is passed over."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ class ReplyAware:
         self._able.discard(consumer)
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
-        """The one that has the fewest, and has waited longest."""
+        """The one that can be expected to have replied soonest; among equals, the one that has waited longest."""
         return self._able.first()
 
     @staticmethod
