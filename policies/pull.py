@@ -235,7 +235,7 @@ class Pull:
         waiting = Counter(consumer.in_flight for consumer in self._consumers if consumer.credit > 0)
         unmoved = self._unmoved
         any_delivery: Any = None
-        first = self.select(any_delivery)
+        first = Pull.select(self, any_delivery)  # which is not looked at here, but may be by who builds on this
         self._unmoved = unmoved  # where it belongs, but its next settlements tell nothing, as if nobody had asked
         return {
             "next": first.id if first is not None else None,
