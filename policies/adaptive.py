@@ -28,7 +28,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log, sqrt
-from typing import Any, Final
+from typing import Final
 
 from zope.interface import implementer
 
@@ -49,7 +49,7 @@ __all__ = ["Adaptive", "Options", "factory"]
 
 LONGER: Final = log(1.3)
 """A message that takes 1.3 times as long had to wait."""
-SURE: Final = 2.0
+SURE: Final = 2.5
 """Standard errors."""
 ENOUGH: Final = 5
 """Messages that have to be seen before anything is made of how long they took."""
@@ -163,9 +163,11 @@ class _Place(Pace):
 
     def did(self, number: int, level: int, earlier: int, seconds: float) -> None:
         """It has done one, with so many earlier ones still to be done."""
+        if number <= self.began and level >= (self.limit - 1).bit_length():
+            return  # the limit was another
         self.times[level].add(log(max(seconds, SHORTEST)))
         if number <= self.began:
-            return  # it is of another time
+            return
         if earlier >= self.most:
             self.most = earlier + 1
             if self.limit == UNLIMITED:
@@ -187,8 +189,7 @@ class _Place(Pace):
                 self._use(self.known + max(1, self.known // 4))
 
     def _compared(self, level: int) -> bool | None:
-        """Whether messages that were sent at this level took longer than those that found it with less; None if that may
-        be chance."""
+        """Whether messages sent at this level took longer than those that found it with less; None: it may be chance."""
         times = self.times
         if level >= len(times) or times[level].count < ENOUGH:
             return None
@@ -210,6 +211,7 @@ class _Place(Pace):
             self._was_in_vain()
         else:
             self.known = max(self.most, min(self.limit * 3 // 4, (1 << level) - 1))
+            self.patience = 1
             self._use(self.known)
 
     def _was_in_vain(self) -> None:
@@ -223,16 +225,15 @@ class _Place(Pace):
         self.most = 1
         self.done = self.since = 0
         level = (limit - 1).bit_length()
-        if limit > self.known and level < len(self.times):
-            # what comes of it is to count for more than what was long ago
-            self.times[level].count = min(self.times[level].count, ENOUGH)
+        if level and level < len(self.times):
+            self.times[level] = _Mean()  # it is not the same any more
 
 
 @implementer(IDistributionPolicy, ICreditWatcher, IDeliveryWatcher, IDescribed, IExplains)
 class Adaptive:
     """See the module."""
 
-    by = "the least in flight, with this one, for its limit, times how long it takes; among equals, who has waited longest"
+    by = "the fastest below its limit; among equals, the least in flight for that"
 
     def __init__(self) -> None:
         self._consumers: dict[IConsumer, None] = {}
