@@ -150,9 +150,10 @@ class Subset(Groups):
         value = self._value(delivery)
         if not value:
             return self._choose_of_all(delivery)
+        takers = self._takers.get(value)
+        if takers is not None and len(takers) == 1 and _EVERYTHING not in self._groups:
+            return takers[0].select(delivery)
         groups = self._who_take(value)
-        if len(groups) == 1:
-            return groups[0].select(delivery)
         if not groups:
             self._miss(value)
         return self._least_loaded(groups, delivery)

@@ -78,9 +78,3 @@ def test_what_a_message_is_asked_for_is_asked_of_a_policy_inside(wrapper: Any) -
     policy.clock = float
     assert policy.rank(FakeDelivery({"priority": 7})) == -7.0
     assert policy.kind(FakeDelivery({"subject": "x"})) != policy.kind(FakeDelivery({"subject": "z"}))
-
-
-@pytest.mark.parametrize("kind", [Wrapper, Groups])
-def test_one_that_could_not_be_built_can_be_looked_at(kind: Any) -> None:
-    with pytest.raises(AttributeError):
-        _ = object.__new__(kind).anything
