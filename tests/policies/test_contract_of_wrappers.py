@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from tests.policies.inside import asking, choosy, inside, sticky
 from txrouter.chains import chain
@@ -87,6 +87,25 @@ def test_slow_start(policy: Any) -> None:
 def test_outlier(policy: Any) -> None:
     options = outlier.Options(failures=2, failure_rate=0.5, window_messages=3, seconds=10.0, timeout_seconds=50.0)
     keeps_to_it(chain((outlier.wrapper,), policy), work_conserving=False, live=policy is not choosy, outlier=options)
+
+
+class FewSitOut(PolicyContract):
+    """Never more than a share of the consumers sit out, whoever comes and goes."""
+
+    factory = chain((outlier.wrapper,), pull.factory)
+    options = factory.options(outlier=outlier.Options(failures=1, seconds=8e4, longest_seconds=8e4, most_share=0.4))
+    work_conserving = False
+
+    @invariant()
+    def few_sit_out(self) -> None:
+        for router in self.routers:
+            there = len(router.consumers)
+            assert router.policy._consumers <= there
+            assert len(router.policy.apart) <= 0.4 * router.policy._consumers
+
+
+TestFewSitOut = FewSitOut.TestCase
+TestFewSitOut.settings = settings(FEW, max_examples=50)
 
 
 @BY_NAME

@@ -36,6 +36,10 @@ class Alarms(Generic[T]):
         """It does not want to be seen to any more, if it did."""
         self._times.pop(thing, None)
 
+    def forget(self, thing: T) -> None:
+        """It wants nothing any more."""
+        self._times.pop(thing, None)
+
     def next_deadline(self) -> float | None:
         """When something wants to be seen to next; None for never."""
         heap = self._heap

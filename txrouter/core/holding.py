@@ -228,6 +228,10 @@ class Holding:
         """Its policy may choose otherwise from then on."""
         self._alarms.set(address, when)
 
+    def forget(self, address: Address) -> None:
+        """Nobody is attached to it any more."""
+        self._alarms.forget(address)
+
     def wake(self) -> None:
         """Turn away what has been held for longer than its time to live. What was to wait for all the consumers of a
         multicast, but has waited long enough, waits no more. And see to the policies whose time has come."""

@@ -115,6 +115,7 @@ class Router:
     def _forget_if_unused(self, address: Address) -> None:
         if not address.producers and not address.consumers and self.addresses.get(address.name) is address:
             del self.addresses[address.name]
+            self.holding.forget(address)
             self.policies.end_shadow(address)
 
     def attach_producer(self, producer: Producer, name: str | None) -> None:

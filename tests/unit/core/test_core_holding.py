@@ -286,6 +286,16 @@ def test_a_policy_is_asked_again_when_it_wanted_to_be() -> None:
     assert consumer.got == [message]
 
 
+def test_when_nobody_is_attached_any_more_no_policy_wants_to_be_asked_again() -> None:
+    stage = Stage(Late)
+    consumer, producer = stage.consumer("q", credit=9), stage.producer("q")
+    producer.sends()
+    assert stage.router.next_deadline() == 2.0
+    consumer.leaves()
+    producer.leaves()
+    assert stage.router.next_deadline() is None
+
+
 def test_what_is_held_is_offered_in_the_order_that_the_policy_says() -> None:
     stage = Stage(Alphabetic)
     consumer = stage.consumer("q")

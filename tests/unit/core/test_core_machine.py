@@ -6,6 +6,7 @@ With the effort of `make test-long` these are more than 100,000 steps: see `test
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.effort import EFFORT, SEED, histories, seed_shown
 from tests.unit.core.fakes import StickyAndChoosy, WatchingPolicy
 from tests.unit.core.machine import STEPS, RouterMachine
+from txrouter.chains import chain
 from txrouter.interfaces import IDelivery
-from txrouter.policies import closest, round_robin, weighted
+from txrouter.policies import closest, outlier, pull, round_robin, slow_start, weighted
 
 
 class PullMachine(RouterMachine):
@@ -49,6 +51,27 @@ class MixedMachine(RouterMachine):
 
 class StickyAndChoosyMachine(RouterMachine):
     policy = StickyAndChoosy
+    always_willing = False
+
+
+@dataclass(frozen=True)
+class Hasty(outlier.Options):
+    """A single failure is too much."""
+
+    failures: int = 1
+    seconds: float = 1.0
+
+
+class HastyWrapper(type(outlier.wrapper)):  # type: ignore[misc]
+    options = Hasty
+
+
+class WrappedMachine(RouterMachine):
+    policy = chain((slow_start.wrapper, closest.wrapper), pull.factory)
+
+
+class OutlierMachine(RouterMachine):
+    policy = chain((HastyWrapper(), slow_start.wrapper), round_robin.factory)
     always_willing = False
 
 
@@ -104,6 +127,8 @@ class MadMachine(RouterMachine):
         (MulticastMachine, 2),
         (MixedMachine, 1),
         (StickyAndChoosyMachine, 2),
+        (WrappedMachine, 1),
+        (OutlierMachine, 1),
         (MadMachine, 2),
     ],
 )
