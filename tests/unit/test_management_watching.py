@@ -13,6 +13,7 @@ from txrouter.interfaces import IDistributionPolicy, IExplains
 from txrouter.management import watching
 from txrouter.management.watching import Tally, Watch, rounded
 from txrouter.policies import round_robin
+from txrouter.policies.pull import Pull
 
 
 def watch_of(stage: Stage, samples: int = 5, seconds: float = 10.0) -> Watch:
@@ -76,10 +77,10 @@ def test_a_decision_has_whom_it_was_among_and_what_spoke_for_them() -> None:
         {
             "at": 0,
             "chosen": second.id,
-            "why": "the fewest in flight; among equals, who has waited longest",
+            "why": Pull.by,
             "candidates": [
-                {"consumer": second.id, "score": 0, "credit": 2, "in_flight": 0},
-                {"consumer": first.id, "score": 1, "credit": 1, "in_flight": 1},
+                {"consumer": second.id, "score": 1, "credit": 2, "in_flight": 0},
+                {"consumer": first.id, "score": 2, "credit": 1, "in_flight": 1},
             ],
         }
     ]
