@@ -68,8 +68,13 @@ def test_the_wheel_holds_every_module_and_nothing_of_twisted(source: Path, wheel
     modules = {str(file.relative_to(source)) for file in (source / "txrouter").rglob("*.py")}
     policies = {f"txrouter/policies/{file.name}" for file in (source / "policies").glob("*.py")}
     scenarios = {str(file.relative_to(source)) for file in (source / "txrouter").rglob("*.toml")}
+    templates = {str(file.relative_to(source)) for file in (source / "txrouter" / "templates").iterdir()}
     assert scenarios
-    assert names == modules | policies | scenarios | {"txrouter/py.typed", "twisted/plugins/txrouter_plugin.py"}
+    assert templates
+    assert names == modules | policies | scenarios | templates | {
+        "txrouter/py.typed",
+        "twisted/plugins/txrouter_plugin.py",
+    }
 
 
 def test_a_wheel_and_an_editable_install_work_and_leave_twisted_whole(source: Path, wheel: Path, venv: Venv) -> None:
