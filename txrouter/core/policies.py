@@ -17,7 +17,7 @@ from txrouter.core.addresses import AddressTable, Distribution
 from txrouter.core.deliveries import Delivery, Malformed
 from txrouter.core.links import Address, Consumer
 from txrouter.core.multicast import Multicast
-from txrouter.core.shadow import Shadowed
+from txrouter.core.shadow import Shadowed, shadow_failed
 from txrouter.interfaces import IMulticast, IReplyWatcher, ITimed, IUnavailable, IWoken
 
 if TYPE_CHECKING:
@@ -82,8 +82,12 @@ class Policies:
         """The policy with a shadow, if there is to be one."""
         if distribution.shadow is None or isinstance(policy, Multicast):
             return None
-        shadow = self._build(address, distribution.shadow, _never_mind)
-        return Shadowed(self._router, address.name, policy, shadow, distribution.shadow)
+        try:
+            shadow = self._build(address, distribution.shadow, _never_mind)
+            return Shadowed(self._router, address.name, policy, shadow, distribution.shadow)
+        except Exception as error:
+            shadow_failed(self._router, address.name, distribution.shadow, error)
+            return None
 
     def _clock(self) -> float:
         return self._router.now

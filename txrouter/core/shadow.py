@@ -31,7 +31,7 @@ from txrouter.interfaces import (
 if TYPE_CHECKING:
     from txrouter.core.router import Router
 
-__all__ = ["MOST_REPORTED", "Shadowed"]
+__all__ = ["MOST_REPORTED", "Shadowed", "shadow_failed"]
 
 MOST_REPORTED = 100
 """Consumers that a report names: those for which most would have been otherwise."""
@@ -221,9 +221,7 @@ class Shadowed:
 
     def _failed(self, error: Exception) -> None:
         self._errors += 1
-        self._router.counters["shadow_errors"] += 1
-        name = getattr(self.distribution.factory, "name", "")
-        self._router.report("shadow failed", {"address": self._address, "shadow": name, "error": error})
+        shadow_failed(self._router, self._address, self.distribution, error)
 
     # -- reported ----------------------------------------------------------------------------------
 
@@ -232,7 +230,7 @@ class Shadowed:
         differed = self._elsewhere + self._would_have_held + self._would_have_sent
         decisions = self._same + differed
         return {
-            "distribution": getattr(self.distribution.factory, "name", ""),
+            "distribution": _name(self.distribution),
             "seconds": self._router.now - self._began,
             "decisions": decisions,
             "differed": differed,
@@ -290,3 +288,14 @@ class Shadowed:
         figures = self.figures()
         if figures["decisions"]:
             self._router.report("shadow", {"address": self._address, **figures})
+
+
+def shadow_failed(router: Router, address: str, distribution: Distribution, error: Exception) -> None:
+    """A shadow cannot be built, raised, or said what makes no sense."""
+    router.counters["shadow_errors"] += 1
+    router.report("shadow failed", {"address": address, "shadow": _name(distribution), "error": error})
+
+
+def _name(distribution: Distribution) -> str:
+    factory: Any = distribution.factory
+    return str(factory.name)

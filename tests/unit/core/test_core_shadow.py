@@ -178,6 +178,18 @@ def test_what_it_raises_is_counted_apart_and_disturbs_nobody() -> None:
     ]
 
 
+def test_one_that_cannot_be_built_is_not_there() -> None:
+    class Unbuildable(WatchingPolicy):
+        def __init__(self) -> None:
+            raise RuntimeError("not today")
+
+    stage = staged(pull.factory, Unbuildable)
+    consumer = stage.consumer("q", credit=1)
+    stage.producer("q").sends()
+    assert len(consumer.got) == 1
+    assert (stage.address().shadow, stage.counters["shadow_errors"]) == (None, 1)
+
+
 @pytest.mark.parametrize("what", ["a", 7, object()])
 def test_what_is_no_consumer_is_its_error(what: object) -> None:
     class Confused(WatchingPolicy):
