@@ -14,6 +14,7 @@ from tests.net.routers import RunningRouter, ahead, message, quiet
 from tests.net.waiting import wait_until
 from txrouter.client.explained import table
 from txrouter.management.record import RECORDINGS
+from txrouter.policies.pull import Pull
 
 
 async def asked(asker: Asker, router: RunningRouter, operation: str, **arguments: Any) -> None:
@@ -59,8 +60,8 @@ async def test_it_says_who_got_what_and_why(router: RunningRouter) -> None:
     assert said["producers"][0]["container"] == producer.client.connection.container
     first = said["decisions"][0]
     assert first["chosen"] == first["candidates"][0]["consumer"]
-    assert first["why"] == "the fewest in flight; among equals, who has waited longest"
-    assert [each["score"] for each in first["candidates"]] == [0, 0]
+    assert first["why"] == Pull.by
+    assert [each["score"] for each in first["candidates"]] == [1, 1]
 
 
 @pytest_twisted.ensureDeferred
