@@ -189,7 +189,7 @@ class _Place(Pace):
                 self._use(self.known + max(1, self.known // 4))
 
     def _compared(self, level: int) -> bool | None:
-        """Whether messages sent at this level took longer than those that found it with less; None: it may be chance."""
+        """Whether messages sent at this level took longer than those that found it with less; or None, by chance."""
         times = self.times
         if level >= len(times) or times[level].count < ENOUGH:
             return None

@@ -8,8 +8,9 @@ import pytest
 
 from tests.policies.routers import router_of
 from txrouter.policies import adaptive
+from txrouter.simulation.clients import ADDRESS
 from txrouter.simulation.scenario import Scenario
-from txrouter.simulation.world import ADDRESS, World
+from txrouter.simulation.world import World
 from txrouter.testing import FakeConsumer, FakeDelivery, FakeRouter
 
 
