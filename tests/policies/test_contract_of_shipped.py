@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from txrouter.policies import (
+    adaptive,
     closest,
     deadline,
     exclusive,
@@ -21,6 +22,11 @@ from txrouter.policies import (
     weighted,
 )
 from txrouter.testing import PolicyContract
+
+
+class AdaptiveContract(PolicyContract):
+    factory = adaptive.factory
+    work_conserving = False
 
 
 class DeadlineContract(PolicyContract):
@@ -133,6 +139,7 @@ TestJoinIdle = JoinIdleContract.TestCase
 TestPeakEWMA = PeakEWMAContract.TestCase
 TestPriority = PriorityContract.TestCase
 TestExclusive = ExclusiveContract.TestCase
+TestAdaptive = AdaptiveContract.TestCase
 TestDeadline = DeadlineContract.TestCase
 TestDeadlineByProperty = DeadlineByPropertyContract.TestCase
 TestLeastWork = LeastWorkContract.TestCase
@@ -144,7 +151,7 @@ TestUnboundedSticky = UnboundedStickyContract.TestCase
 few = settings(TestPull.settings, max_examples=50)
 TestPowerOfTwo.settings = TestPowerOfTwoEquals.settings = TestJoinIdle.settings = few
 TestPeakEWMA.settings = TestPriority.settings = TestExclusive.settings = few
-TestDeadline.settings = TestDeadlineByProperty.settings = few
+TestAdaptive.settings = TestDeadline.settings = TestDeadlineByProperty.settings = few
 TestLeastWork.settings = TestLearnedWork.settings = few
 TestReplyAware.settings = TestSticky.settings = TestUnboundedSticky.settings = few
 TestRoundRobin.settings = TestPull.settings = TestClosest.settings = few

@@ -13,6 +13,7 @@ import pytest
 from txrouter.chains import chain
 from txrouter.interfaces import ICreditWatcher, IDistributionPolicyFactory, ISendWatcher, ISettlementWatcher, ITimed
 from txrouter.policies import (
+    adaptive,
     closest,
     deadline,
     join_idle,
@@ -32,6 +33,7 @@ from txrouter.policies import (
 from txrouter.testing import FakeConsumer, FakeDelivery
 
 MODULES = [
+    adaptive,
     deadline,
     join_idle,
     least_work,

@@ -13,6 +13,7 @@ from txrouter.registry import Registry
 from txrouter.testing import FakeConsumer, FakeDelivery, FakeRouter
 
 EXPLAIN = [
+    "adaptive",
     "closest",
     "deadline",
     "exclusive",

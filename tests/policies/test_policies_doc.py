@@ -13,6 +13,7 @@ import pytest
 from tests.policies.support import ROOT
 from txrouter.config import Config
 from txrouter.policies import (
+    adaptive,
     closest,
     deadline,
     exclusive,
@@ -37,6 +38,7 @@ from txrouter.registry import GROUP, WRAPPERS, Registry
 TEXT = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```toml\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 SHIPPED = (
+    adaptive,
     closest,
     deadline,
     exclusive,
