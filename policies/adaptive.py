@@ -307,11 +307,16 @@ class Adaptive:
         return ((consumer, pace / USUAL + part) for consumer, (pace, part) in self._able.all())
 
     def describe(self) -> dict[str, object]:
-        """Of each consumer: how many it is known to work on at a time, its limit, and what it has in flight."""
+        """Of each consumer: how many it is known to be good for, and its limit, None for no limit yet; and what it has in
+        flight."""
         return {
-            each.id: {"known": each.place.known, "limit": each.place.limit, "in_flight": each.in_flight}
+            each.id: {"known": _shown(each.place.known), "limit": _shown(each.place.limit), "in_flight": each.in_flight}
             for each in self._consumers
         }
+
+
+def _shown(limit: int) -> int | None:
+    return limit if limit < UNLIMITED else None
 
 
 @implementer(IDistributionPolicyFactory)

@@ -14,10 +14,10 @@ from txrouter.simulation.world import World
 from txrouter.testing import FakeConsumer, FakeDelivery, FakeRouter
 
 
-def of(router: FakeRouter, name: str = "a") -> dict[str, int]:
+def of(router: FakeRouter, name: str = "a") -> dict[str, Any]:
     """What the policy says of a consumer."""
     described: Any = router.policy.describe()
-    found: dict[str, int] = described[name]
+    found: dict[str, Any] = described[name]
     return found
 
 
@@ -55,7 +55,7 @@ def test_one_that_works_on_less_than_before_is_sent_less() -> None:
     router = router_of(adaptive)
     consumer = router.attach("a", credit=1_000_000)
     works(router, consumer, slots=4)
-    assert of(router)["limit"] == adaptive.UNLIMITED
+    assert of(router)["limit"] is None
     works(router, consumer, slots=1)
     assert of(router)["known"] == 1
 
@@ -94,7 +94,7 @@ def test_what_is_not_worked_on_says_nothing() -> None:
         router.send()
         router.settle(consumer, "modified", 1.0)
         router.settle(consumer, "modified", 9.0)
-    assert of(router)["limit"] == adaptive.UNLIMITED
+    assert of(router)["limit"] is None
 
 
 def test_pre_settled_messages_are_limited_by_credit_alone() -> None:
