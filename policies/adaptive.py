@@ -13,13 +13,15 @@ they take whether one that was sent to a consumer with so many had to wait there
 fewer. Times are compared as averages of logarithms, so that the few very long messages that are usual do not drown the
 rest, and only where they are more than chance.
 
-The limit of a consumer is raised by a quarter each time that all that it allows are seen to be worked on. When that is
-not seen for long enough, it goes back to where it was, and is tried again after some time; each time that this is in
-vain, after twice as long. It is the idea of congestion control by delay (Brakmo and Peterson, "TCP Vegas: End to end
-congestion avoidance on a global Internet", 1995), as Netflix's concurrency-limits have brought it to services.
+A consumer has no limit until it is seen to have too many; and from when the first has one, the others have twice that,
+or they would be sent what it is not. A limit is lowered by a quarter as long as what comes last has to wait, and raised
+by a quarter each time that all that it allows are seen to be worked on. When that is not seen for long enough, it goes
+back to where it was, and is tried again after some time; each time that this is in vain, after twice as long. It is the
+idea of congestion control by delay (Brakmo and Peterson, "TCP Vegas: End to end congestion avoidance on a global
+Internet", 1995), as Netflix's concurrency-limits have brought it to services.
 
-Among those below their limits it is the one with the least in flight for its limit, the faster one among equals (see
-`pace`). Messages have to be settled when the work is done, and not pre-settled.
+Among those below their limits it is the fastest (see `pace`), and among equals the one with the least in flight for its
+limit. Messages have to be settled when the work is done, and not pre-settled.
 """
 
 from __future__ import annotations
@@ -307,8 +309,8 @@ class Adaptive:
         return ((consumer, pace / USUAL + part) for consumer, (pace, part) in self._able.all())
 
     def describe(self) -> dict[str, object]:
-        """Of each consumer: how many it is known to be good for, and its limit, None for no limit yet; and what it has in
-        flight."""
+        """Of each consumer: how many it is known to be good for, and its limit, None where there is none; and what it has
+        in flight."""
         return {
             each.id: {"known": _shown(each.place.known), "limit": _shown(each.place.limit), "in_flight": each.in_flight}
             for each in self._consumers
