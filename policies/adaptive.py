@@ -309,8 +309,7 @@ class Adaptive:
         return ((consumer, pace / USUAL + part) for consumer, (pace, part) in self._able.all())
 
     def describe(self) -> dict[str, object]:
-        """Of each consumer: how many it is known to be good for, and its limit, None where there is none; and what it has
-        in flight."""
+        """Of each consumer: how many it is known to be good for, and its limit, if any; and what it has in flight."""
         return {
             each.id: {"known": _shown(each.place.known), "limit": _shown(each.place.limit), "in_flight": each.in_flight}
             for each in self._consumers

@@ -11,6 +11,9 @@ While nothing is heard of one, what is known of it decays too, until it is tried
 yet is tried with a single message. It is the balancer of Twitter's Finagle and of Linkerd ("Beyond Round Robin: Load
 Balancing for Latency", 2016); for the two draws, see `power-of-two`.
 
+With `latency = "reply"` the time is until the reply to a request passes through the router, and requests that have not
+been replied to count as in flight: for services that accept a message before they work on it.
+
 What is released, or modified, was not worked on, and says nothing of how long work takes, unless it took longer: a
 consumer that refuses everything quickly must not draw everything to it.
 """
@@ -21,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import exp
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from zope.interface import implementer
 
@@ -33,6 +36,7 @@ from txrouter.interfaces import (
     IDistributionPolicy,
     IDistributionPolicyFactory,
     IExplains,
+    IReplyWatcher,
     ISettlementWatcher,
     ITimed,
 )
@@ -43,6 +47,8 @@ __all__ = ["Options", "PeakEWMA", "factory"]
 UNKNOWN = 1e6
 """Seconds that are expected of a consumer that has a message and has never settled one: it gets no second one while
 there is another to choose."""
+REPLY_SECONDS = 60.0
+"""The longest that a reply is awaited."""
 _WORK = ("accepted", "rejected", "settled")
 
 
@@ -52,16 +58,20 @@ class Options:
 
     decay_seconds: float = 10.0
     """After this time, what was known counts for 1/e."""
+    latency: Literal["settlement", "reply"] = "settlement"
+    """Whether messages take until they are settled, or until they are replied to."""
 
 
 class _Known:
     """What is known of a consumer: the average, in seconds, as of then. None while it has settled nothing."""
 
-    __slots__ = ("at", "seconds")
+    __slots__ = ("at", "owed", "seconds")
 
     def __init__(self) -> None:
         self.seconds: float | None = None
         self.at = 0.0
+        self.owed = 0
+        """Requests that it has not replied to, where that counts."""
 
 
 @implementer(IDistributionPolicy, ICreditWatcher, IDescribed, IExplains, ISettlementWatcher, ITimed)
@@ -96,7 +106,7 @@ class PeakEWMA:
     def _expected(self, consumer: IConsumer, now: float) -> float:
         """The seconds until it has settled what it has and one more."""
         known = consumer.place
-        in_flight: int = consumer.in_flight
+        in_flight: int = max(consumer.in_flight, known.owed)
         if known.seconds is None:
             return UNKNOWN * in_flight
         seconds: float = known.seconds * exp((known.at - now) / self._decay)
@@ -104,7 +114,9 @@ class PeakEWMA:
 
     def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
         """It took so long."""
-        known = consumer.place
+        self._learn(consumer.place, outcome, seconds)
+
+    def _learn(self, known: _Known, outcome: str, seconds: float) -> None:
         now = self.clock()
         if known.seconds is None:
             if outcome not in _WORK:
@@ -139,6 +151,26 @@ class PeakEWMA:
         return {each.id: {"seconds": each.place.seconds, "in_flight": each.in_flight} for each in self._ready.all()}
 
 
+@implementer(IReplyWatcher)
+class PeakEWMAOfReplies(PeakEWMA):
+    """The same, by replies."""
+
+    reply_seconds = REPLY_SECONDS
+
+    def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
+        """That tells nothing."""
+
+    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+        """It owes one reply more."""
+        consumer.place.owed += 1
+
+    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+        """It owes one less."""
+        consumer.place.owed -= 1
+        if seconds is not None:
+            self._learn(consumer.place, "accepted", seconds)
+
+
 @implementer(IDistributionPolicyFactory)
 class _Factory:
     name = "peak-ewma"
@@ -148,7 +180,8 @@ class _Factory:
     def build(self, options: Any, random: Any) -> IDistributionPolicy:
         if not 0 < options.decay_seconds <= 86_400:
             raise ValueError(f"decay_seconds: {options.decay_seconds} is not between 0 and 86400")
-        return PeakEWMA(options, random)
+        by_replies = options.latency == "reply"
+        return PeakEWMAOfReplies(options, random) if by_replies else PeakEWMA(options, random)
 
 
 factory = _Factory()

@@ -297,3 +297,21 @@ def test_a_refusal_that_took_long_counts() -> None:
 def test_a_decay_that_makes_no_sense_is_refused(seconds: float) -> None:
     with pytest.raises(ValueError, match="decay_seconds"):
         router_of(peak_ewma, decay_seconds=seconds)
+
+
+def test_peak_ewma_can_go_by_replies() -> None:
+    router = router_of(peak_ewma, latency="reply")
+    slow, quick = router.attach("slow", credit=100), router.attach("quick", credit=100)
+    request = {"reply_to": "answers", "message_id": 1}
+    for _ in range(10):
+        asked = [router.send(FakeDelivery(fields=request)) for _ in range(2)]
+        for consumer in asked:
+            assert consumer is not None
+            router.settle(consumer)
+        router.later(0.1)
+        router.reply(asked.index(quick))
+        router.later(0.9)
+        router.reply()
+    assert slow.in_flight == quick.in_flight == 0
+    described = router.policy.describe()
+    assert (described["quick"]["seconds"], described["slow"]["seconds"]) == pytest.approx((0.1, 1.0))

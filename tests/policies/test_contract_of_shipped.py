@@ -120,6 +120,12 @@ class PriorityContract(PolicyContract):
     )
 
 
+class PeakEWMAOfRepliesContract(PolicyContract):
+    factory = peak_ewma.factory
+    options = peak_ewma.Options(latency="reply")
+    fields = st.fixed_dictionaries({"message_id": st.integers(0, 5)}, optional={"reply_to": st.just("answers")})
+
+
 class ExclusiveContract(PolicyContract):
     factory = exclusive.factory
     properties = st.dictionaries(st.just("priority"), st.integers(-2, 3))
@@ -137,6 +143,7 @@ TestPowerOfTwo = PowerOfTwoContract.TestCase
 TestPowerOfTwoEquals = PowerOfTwoEqualsContract.TestCase
 TestJoinIdle = JoinIdleContract.TestCase
 TestPeakEWMA = PeakEWMAContract.TestCase
+TestPeakEWMAOfReplies = PeakEWMAOfRepliesContract.TestCase
 TestPriority = PriorityContract.TestCase
 TestExclusive = ExclusiveContract.TestCase
 TestAdaptive = AdaptiveContract.TestCase
@@ -150,7 +157,7 @@ TestUnboundedSticky = UnboundedStickyContract.TestCase
 
 few = settings(TestPull.settings, max_examples=50)
 TestPowerOfTwo.settings = TestPowerOfTwoEquals.settings = TestJoinIdle.settings = few
-TestPeakEWMA.settings = TestPriority.settings = TestExclusive.settings = few
+TestPeakEWMA.settings = TestPeakEWMAOfReplies.settings = TestPriority.settings = TestExclusive.settings = few
 TestAdaptive.settings = TestDeadline.settings = TestDeadlineByProperty.settings = few
 TestLeastWork.settings = TestLearnedWork.settings = few
 TestReplyAware.settings = TestSticky.settings = TestUnboundedSticky.settings = few
