@@ -249,7 +249,7 @@ def test_a_wrong_config_is_all_its_problems_and_exit_status_1(start: Start, name
     (tmp_path / "router.toml").write_text("[limits]\nmax_links = 0\n[router]\nstop_timeout = -1\n")
     process = start(name, "--config", "router.toml", "--listen", "tcp", "--distribution", "x=pul")
     assert process.wait() == 1
-    assert [line.partition(" balanced, ")[0] for line in process.said] == [
+    assert [line.partition(" adaptive, ")[0] for line in process.said] == [
         "txrouter: router.toml: router.stop_timeout: must be at least 0",
         "txrouter: --listen tcp: 'tcp' is no server endpoint: missing 1 required positional argument: 'port'",
         "txrouter: --distribution x=pul: there is no policy 'pul'; there are: pull,",

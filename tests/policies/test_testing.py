@@ -375,7 +375,7 @@ class Trusting(First):
 
 
 class Offended(First):
-    """Chooses nobody any more once a message was rejected."""
+    """Chooses nobody any more once a message was not accepted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -385,7 +385,7 @@ class Offended(First):
         return None if self.offended else super().select(delivery)
 
     def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
-        self.offended |= outcome == "rejected"
+        self.offended |= outcome != "accepted"
 
 
 class Careful(First):
