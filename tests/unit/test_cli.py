@@ -54,9 +54,9 @@ def test_a_good_config_is_ok_and_what_it_means_is_shown(tmp_path: Path, capsys: 
 
 
 def test_a_shadow_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = '[[address]]\npattern = "x"\ndistribution = "pull"\nshadow = { distribution = "peak-ewma" }\n'
+    text = '[[address]]\npattern = "x"\ndistribution = "pull"\nshadow = { distribution = "power-of-two" }\n'
     assert cli.main(["check", write(tmp_path / "router.toml", text)]) == 0
-    assert "pull, with the shadow peak-ewma (decay_seconds = 10.0)" in capsys.readouterr().out
+    assert "pull, with the shadow power-of-two (capacity = true)" in capsys.readouterr().out
 
 
 CAPACITY = """
