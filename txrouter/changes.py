@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic import BaseModel
+
 from txrouter import config_words as words
 
 if TYPE_CHECKING:
@@ -71,11 +73,11 @@ def applied(before: Config, after: Config) -> Config:
 
 
 def _when_rules(before: Config, after: Config) -> When:
-    """Rules may be for a listener, by its number. As long as the listeners are not those of the new config, such a rule
-    would be for another."""
-    named: list[Any] = [*before.access, *after.access, *before.limits.client, *after.limits.client]
-    numbered = any(each.listener is not None for each in named)
-    return When.RESTART if numbered and _listeners(before) != _listeners(after) else When.LATER
+    """Rules are written for the listeners beside them: by their number, and by whom they let in. A rule for everybody
+    means something else where a listener does not ask for passwords yet. Listeners that are to come change nothing for
+    those that there are."""
+    there, wanted = list(_listeners(before).values()), list(_listeners(after).values())
+    return When.LATER if wanted[: len(there)] == there else When.RESTART
 
 
 def _compare(
@@ -93,7 +95,7 @@ def _router(config: Config) -> dict[str, str]:
 def _listeners(config: Config) -> dict[str, str]:
     said = {}
     for number, listener in enumerate(config.listener):
-        given = {name: getattr(listener, name) for name in sorted(listener.model_fields_set)}
+        given = _given(listener)
         if listener.auth is not None:
             given["auth"] = type(listener.auth).__name__  # there may be secrets in it
         said[f"listener[{number}]"] = words.values(given)
@@ -107,10 +109,14 @@ def _addresses(config: Config) -> dict[str, str]:
 
 
 def _tables(name: str, tables: Iterable[Any]) -> dict[str, str]:
-    return {
-        f"{name}[{number}]": words.values({key: getattr(table, key) for key in sorted(table.model_fields_set)})
-        for number, table in enumerate(tables)
-    }
+    return {f"{name}[{number}]": words.values(_given(table)) for number, table in enumerate(tables)}
+
+
+def _given(table: BaseModel) -> dict[str, object]:
+    """What a table says that is not so by default."""
+    fields = type(table).model_fields
+    given = {name: getattr(table, name) for name in sorted(table.model_fields_set)}
+    return {name: value for name, value in given.items() if value != fields[name].default}
 
 
 def _limits(config: Config) -> dict[str, str]:

@@ -126,14 +126,17 @@ class RouterService(Service):
 
         :return: what is different from the config that counted.
         """
-        found = changes(self.config, config)
-        self.config = config = applied(self.config, config)
+        before = self.config
+        found = changes(before, config)
+        self.config = config = applied(before, config)
         router = self.router
+        router.now = self._pacemaker.clock()
         router.limits = config.limits
         self._rules = config.rules()
         router.policies.use(config.table())
-        router.capacities.use(config.capacities())
-        self._pacemaker.turn.wake()
+        if config.capacity != before.capacity:
+            router.capacities.use(config.capacities())
+        self._pacemaker.wake()
         for change in found:
             _log.info("reload: {change}", change=str(change))
         if not found:

@@ -96,6 +96,9 @@ class Program(RouterService):
         self._reactor.callFromThread(self._reread)
 
     def _reread(self) -> None:
+        if not self.running:
+            _log.info("reload: the router is stopping; nothing has changed")
+            return
         try:
             self.reread()
         except ConfigError as error:
@@ -106,10 +109,14 @@ class Program(RouterService):
             _log.warn("reload: {error}", error=str(error))
 
     def stopService(self) -> Deferred[None]:
+        # not sooner: by default, a SIGHUP ends the process, whatever is in flight
+        return super().stopService().addBoth(self._mind_no_hangups)
+
+    def _mind_no_hangups(self, result: Any) -> Any:
         if self._hangup is not None:
             signal.signal(signal.SIGHUP, self._hangup)
             self._hangup = None
-        return super().stopService()
+        return result
 
     def _ready(self, ports: list[IListeningPort]) -> None:
         super()._ready(ports)

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 
 from tests.net.asking import Asker
 from tests.net.clients import Client
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, Sender
 from tests.net.routers import LOOPBACK, RunningRouter, message
-from tests.net.waiting import wait_until
+from tests.net.waiting import reactor, wait_until
 from txrouter.changes import changes
 from txrouter.config import Config, ConfigError
 
@@ -128,6 +129,28 @@ async def test_capacities_count_at_once(router: RunningRouter) -> None:
     assert consumer.capacity == 5.0
     router.service.reload(config(router))
     assert consumer.capacity == 1.0
+
+
+@ensureDeferred
+async def test_where_capacities_are_as_before_what_consumers_say_wrong_is_said_once(router: RunningRouter) -> None:
+    await router.receiver("jobs", properties={"capacity": "a lot"})
+    router.service.reload(policy(router, "closest"))
+    assert router.core.counters["bad_capacities"] == 1
+
+
+@ensureDeferred
+async def test_the_turn_ends_before_the_next_poll_also_when_a_timer_reloads(
+    router: RunningRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken = []
+    monkeypatch.setattr(reactor, "wakeUp", lambda: woken.append(True))
+
+    def reload() -> None:
+        woken.clear()
+        router.service.reload(policy(router, "closest"))
+        assert woken == [True]
+
+    await deferLater(reactor, 0, reload)
 
 
 @ensureDeferred

@@ -196,6 +196,22 @@ def test_sighup_makes_it_read_its_config_again(start: Start, name: str, tmp_path
     process.wait_for("reload: the config is wrong; nothing has changed")
 
 
+@every_way
+def test_sighup_does_not_disturb_an_orderly_stop(start: Start, name: str, tmp_path: Path) -> None:
+    (tmp_path / "router.toml").write_text("")
+    process = start(name, "--config", "router.toml", "--listen", LOOPBACK)
+    with socket.create_connection(("127.0.0.1", process.port()), timeout=PATIENCE) as client:
+        client.sendall(AMQP + OPEN)
+        receive(client, OPENED)
+        process.signal(signal.SIGTERM)
+        receive(client, CLOSED)
+        process.signal(signal.SIGHUP)
+        client.sendall(CLOSE)
+        assert client.recv(1) == b""
+    assert process.wait() == (-signal.SIGTERM if name.startswith("twist") else 0)
+    assert "stopped: router" in "\n".join(process.said)
+
+
 def test_sighup_says_that_there_is_no_config(start: Start) -> None:
     process = start("txrouter run", "--listen", LOOPBACK)
     process.port()

@@ -96,7 +96,7 @@ def test_what_takes_a_restart_is_as_before_until_then() -> None:
     )
     counts = applied(before, after)
     left = changes(counts, after)
-    assert [change.what for change in left] == ["router.id", "listener[0]", "limits.max_memory"]
+    assert [change.what for change in left] == ["router.id", "listener[0]", "access[0]", "limits.max_memory"]
     assert {change.when for change in left} == {When.RESTART}
 
 
@@ -110,6 +110,39 @@ def test_rules_for_a_listener_by_its_number_wait_for_the_listeners() -> None:
     assert {change.when for change in changes(before, after)} == {When.RESTART}
     counts = applied(before, after)
     assert (counts.access, counts.limits) == (before.access, before.limits)
+
+
+def test_what_is_said_as_it_is_by_default_makes_no_difference() -> None:
+    before = config(listener=[{"endpoint": "tcp:1"}], access=[ON_A], capacity=[{"value": 2.0}])
+    after = config(
+        listener=[{"endpoint": "tcp:1", "plain_without_tls": False}],
+        access=[{**ON_A, "dynamic": False}],
+        capacity=[{"value": 2.0, "users": ["*"]}],
+    )
+    assert different(before, after) == []
+
+
+@pytest.mark.parametrize(
+    "listeners",
+    [
+        [{"endpoint": "tcp:1", "mechanisms": ["ANONYMOUS"]}, {"endpoint": "tcp:2"}],
+        [{"endpoint": "tcp:1"}],
+        [{"endpoint": "tcp:2"}, {"endpoint": "tcp:1"}],
+    ],
+    ids=["another", "one less", "another order"],
+)
+def test_rules_wait_for_the_listeners_that_they_were_written_for(listeners: list[Any]) -> None:
+    before = config(listener=[{"endpoint": "tcp:1"}, {"endpoint": "tcp:2"}], access=[{**ON_A, "users": ["me"]}])
+    after = config(listener=listeners, access=[ON_A])
+    assert {change.when for change in changes(before, after)} == {When.RESTART}
+    assert applied(before, after).access == before.access
+
+
+def test_rules_do_not_wait_for_a_listener_that_is_to_come() -> None:
+    before = config(listener=[{"endpoint": "tcp:1"}])
+    after = config(listener=[{"endpoint": "tcp:1"}, {"endpoint": "tcp:2"}], access=[{**ON_A, "listener": 1}])
+    assert [change.when for change in changes(before, after)] == [When.RESTART, When.LATER]
+    assert applied(before, after).access == after.access
 
 
 def test_secrets_of_a_checker_are_not_told() -> None:

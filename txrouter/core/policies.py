@@ -60,8 +60,13 @@ class Policies:
 
     def give(self, address: Address, distribution: Distribution) -> None:
         """Build an address its policy, and the shadow that it may have. They have heard of no consumer yet."""
+        self._install(address, distribution, self._build_for(address, distribution))
+
+    def _build_for(self, address: Address, distribution: Distribution) -> Any:
+        return self._build(address, distribution, partial(self._router.holding.wake_at, address))
+
+    def _install(self, address: Address, distribution: Distribution, policy: Any) -> None:
         router = self._router
-        policy = self._build(address, distribution, partial(router.holding.wake_at, address))
         multicast = Multicast(router, policy) if IMulticast.providedBy(policy) else None
         shadow = self._shadow(address, distribution, multicast or policy)
         address.use(distribution, shadow or multicast or policy, multicast)
@@ -97,7 +102,10 @@ class Policies:
         now, or other options.
 
         An address that has become unavailable keeps its links, and the policy it had, until the last of them is gone.
+        A router that is being stopped changes nothing any more.
         """
+        if self._router.stopping:
+            return []
         self.table = table
         self.closed.clear()
         changed = []
@@ -108,14 +116,19 @@ class Policies:
             elif distribution != address.distribution:
                 if dataclasses.replace(distribution, shadow=address.distribution.shadow) == address.distribution:
                     self._replace_shadow(address, distribution)
-                else:
-                    self.replace(address, distribution)
+                elif not self.replace(address, distribution):
+                    continue
                 changed.append(name)
         return changed
 
-    def replace(self, address: Address, distribution: Distribution) -> None:
+    def replace(self, address: Address, distribution: Distribution) -> bool:
         """Give an address another policy, while it is in use: what is in flight goes on, what is held is offered again,
-        in the order it was held."""
+        in the order it was held. Returns False if it cannot be built: then the address keeps the one it has."""
+        try:
+            policy = self._build_for(address, distribution)
+        except Exception as error:
+            self.failed(address, error)
+            return False
         held, returned = list(address.held), list(address.returned)
         for consumer in address.consumers:
             held += consumer.queue or ()
@@ -125,13 +138,14 @@ class Policies:
                 delivery.rank = None  # if it comes back, it is the new policy's to rank
         self.end_shadow(address)
         held.sort(key=_arrival)  # those that waited for one consumer stand where they came
-        self.give(address, distribution)
+        self._install(address, distribution, policy)
         for consumer in address.consumers:
             if not consumer.barred:
                 self.tell(address, address.policy.add, consumer)
         self._router.holding.put_back(address, held, returned)
         for producer in address.producers:
             self._router.feeding.make_hungry(producer)
+        return True
 
     def _replace_shadow(self, address: Address, distribution: Distribution) -> None:
         """Give an address another shadow, or none. Its policy does not notice."""

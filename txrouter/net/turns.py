@@ -89,6 +89,12 @@ class Pacemaker:
         """Call it after so many seconds, and end the turn."""
         return self._timers.callLater(delay, self.call, call)
 
+    def wake(self) -> None:
+        """Have the turn ended soon, whoever asks: a client's read, a timer, or a request."""
+        self.turn.wake()
+        if self._queued:
+            self._reactor.wakeUp()
+
     def call(self, call: Callable[[], None]) -> None:
         """Call it, as something has happened that is no client's doing, and end the turn."""
         self._router.now = self.clock()

@@ -235,3 +235,29 @@ def test_a_policy_that_fails_when_it_hears_of_consumers_is_used_all_the_same() -
     assert stage.counters["policy_errors"] == 1
     assert message.is_held
     consumer.leaves()
+
+
+def test_a_policy_that_cannot_be_built_leaves_the_address_the_one_it_has_and_what_it_holds() -> None:
+    class Broken(Full):
+        def __init__(self) -> None:
+            raise RuntimeError("not today")
+
+    stage = Stage(Sticky)
+    slow = stage.consumer("q", id="slow")
+    message = stage.producer("q").sends(group_id="slow")
+    policy = stage.address().policy
+    switch(stage, Broken)
+    assert stage.counters["policy_errors"] == 1
+    assert stage.address().policy is policy
+    slow.grants(1)
+    assert slow.got == [message]
+
+
+def test_a_router_that_is_being_stopped_begins_nothing_new_with_another_policy() -> None:
+    stage = Stage()
+    consumer = stage.consumer("q", credit=1)
+    producer = stage.producer("q")
+    stage.router.stop()
+    switch(stage, round_robin.factory)
+    assert producer.sends().outcome == RELEASED
+    assert consumer.got == []
