@@ -129,7 +129,8 @@ async def test_what_cannot_be_printed_is_not_asked_for_and_what_is_missing_is_sa
 ) -> None:
     monkeypatch.setattr("txrouter.management.record.WAITING", 5)
     monkeypatch.setattr("txrouter.client.ask.CREDIT", 2)
-    await router.receiver("jobs", credit=1000, takes=ACCEPTED)
+    consumer = await router.receiver("jobs", credit=100, takes=ACCEPTED)
+    consumer.told = lambda _received: consumer.flow(1)
     producer = await router.sender("jobs")
     talk = Talk(router).record("jobs", "--messages", "30")
     talk.paper.room_for = 1
