@@ -31,7 +31,6 @@ __all__ = ["Options", "Report", "soak"]
 
 Say = Callable[[str], None]
 _SAMPLE_EVERY = 2.0
-_SWITCH_EVERY = 3.0
 _SHORTEST = 5.0
 """Seconds of which it is worth while to make a round."""
 _CALM_WITHIN = 40.0
@@ -138,16 +137,8 @@ distribution = "weighted"
 options = {{ capacity = "property:capacity" }}
 
 [[address]]
-pattern = "pull.*"
-distribution = "{pull}"
-
-[[address]]
-pattern = "rpc.*"
-distribution = "{rpc}"
-
-[[address]]
 pattern = "balanced.*"
-distribution = "{balanced}"
+distribution = "balanced"
 
 [[address]]
 pattern = "closest.*"
@@ -186,10 +177,6 @@ distribution = "multicast"
 options = {{ when_full = "detach", block_seconds = 1, drop_seconds = 0.5 }}
 """
 
-SWITCHED = ("pull", "adaptive", "round-robin", "least-work", "sticky", "exclusive", "outlier + slow-start + pull")
-"""What some addresses are given in turn. None of them changes in which order a consumer gets what a producer sends."""
-FOR_REQUESTS = ("reply-aware", "pull", "adaptive")
-
 
 async def soak(options: Options, folder: Path, say: Say) -> Report:
     """Do it, and return what came of it."""
@@ -197,7 +184,7 @@ async def soak(options: Options, folder: Path, say: Say) -> Report:
     server.write(folder / "server.pem")
     store(folder / "passwords", "alice", Secret.of("pencil", 4096))
     config = folder / "router.toml"
-    config.write_text(CONFIG.format(folder=folder, pull="pull", balanced="balanced", rpc="pull"))
+    config.write_text(CONFIG.format(folder=folder))
     router = Router(config, folder / "router.log")
     started = time.monotonic()
     ledger = Ledger(lambda: time.monotonic() - started)
@@ -208,24 +195,14 @@ async def soak(options: Options, folder: Path, say: Say) -> Report:
         router.ports, tls, ledger, random, size=options.clients, rate=options.rate, chaos=options.chaos
     )
     sampling = LoopingCall(lambda: report.loads.append((ledger.now(), router.resident())))
-
-    def switch() -> None:
-        pull, balanced, rpc = random.choice(SWITCHED), random.choice(SWITCHED), random.choice(FOR_REQUESTS)
-        config.write_text(CONFIG.format(folder=folder, pull=pull, balanced=balanced, rpc=rpc))
-        router.reloads()
-        population.accidents["policies switched"] += 1
-
-    switching = LoopingCall(switch)
     try:
         sampling.start(_SAMPLE_EVERY)
-        switching.start(_SWITCH_EVERY, now=False)
         while not report.rests or ledger.now() < options.seconds - _SHORTEST:
             seconds = min(options.round_seconds, options.seconds / 3, options.seconds - ledger.now())
             await _round(seconds, population, router, report, say)
         _judge(report)
     finally:
         sampling.stop()
-        switching.stop()
         population.stop()
         report.seconds = ledger.now()
         report.accidents = dict(population.accidents)

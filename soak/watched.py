@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _STOP_SECONDS = 20.0
 _SEND_BUFFER = 1 << 17
 _FAULTS = re.compile(
-    r"Traceback|Unhandled|(connection|attach|policy) failed|reload: .*wrong"
+    r"Traceback|Unhandled|(connection|attach|policy) failed"
     r"|protocol error(?!.*local-idle-timeout).*container soak-"
 )
 """What no client, whatever it does, should be able to bring into the log; and that one of those which mean well breaks
@@ -95,11 +95,6 @@ class Router:
     def last_words(self) -> str:
         """The end of its log."""
         return "\n".join(deque(self._log.read_text(errors="replace").splitlines(), 40))
-
-    def reloads(self) -> None:
-        """Have it take its config anew."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> int:
         """Have it end in order, as SIGTERM does. Returns its exit status."""
@@ -186,8 +181,7 @@ def main() -> None:
     reactor: Any = installed
     cli._log_to_stderr("info")
     reports.BURST = sys.maxsize
-    line: Any = sys.argv[1], (), ()
-    program = tap.Program(tap.load(*line), reactor, tap.source(*line))
+    program = tap.Program(tap.load(sys.argv[1], (), ()), reactor)
     _name_containers(program)
     asked = Asked()
     StandardIO(asked, reactor=reactor)
