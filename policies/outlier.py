@@ -208,15 +208,15 @@ class Outlier(Wrapper):
             return False
         return not request or outcome not in _GOOD
 
-    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+    def asked(self, consumer: IConsumer, delivery: IDelivery, request: int) -> None:
         """Its outcome may say that no reply will come."""
         if self.options.reply_seconds and not delivery.presettled:
             self._watched.setdefault(consumer, {})[delivery] = True
-        super().asked(consumer, delivery)
+        super().asked(consumer, delivery, request)
 
-    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+    def answered(self, consumer: IConsumer, request: int, seconds: float | None) -> None:
         """It was, or it has failed."""
-        super().answered(consumer, seconds)
+        super().answered(consumer, request, seconds)
         if self.options.reply_seconds:
             if seconds is not None:
                 self._succeeded(consumer)

@@ -13,10 +13,14 @@ exactly, the 99th percentile would be better by some hundredths.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from math import log
 from typing import Final
 
-__all__ = ["USUAL", "Pace", "Usual"]
+from txrouter.interfaces import IConsumer
+
+__all__ = ["SELDOM", "USUAL", "Pace", "Usual", "one_passed_over"]
 
 USUAL: Final = 1 << 8
 """What `pace` is of a consumer that takes as long as usual."""
@@ -38,6 +42,11 @@ DOUBTFUL: Final = 1 / 5
 """The weight of its next one, when what is known of it was learned long ago."""
 KEPT: Final = 0.999
 """What is left after a message of what was known of a consumer: otherwise all could become slower than usual."""
+SELDOM: Final = 128
+"""How many messages are learned from until one is sent to a consumer that is passed over otherwise. So fewer than one
+of a hundred goes to a slow one for that."""
+LOOKED_AT: Final = 4
+"""How many consumers are looked at then, at most, to find one that is passed over."""
 
 
 class Pace:
@@ -89,3 +98,19 @@ class Usual:
             pace._weight = weight / (1 + weight)
         if not pace._low < slower < pace._high:
             pace._settle_on(max(-MOST, min(MOST, round(slower / STEP))))
+
+
+def one_passed_over(
+    consumers: OrderedDict[IConsumer, None], is_passed_over: Callable[[IConsumer], bool]
+) -> IConsumer | None:
+    """Whose turn it is to be tried, of those that are slower than others, or were when they were tried last.
+
+    :param consumers: all there are. Those that are looked at are moved to the end.
+    """
+    for _ in range(min(LOOKED_AT, len(consumers))):
+        consumer = next(iter(consumers))
+        consumers.move_to_end(consumer)
+        if is_passed_over(consumer):
+            consumer.place.doubt()
+            return consumer
+    return None

@@ -160,11 +160,11 @@ class PeakEWMAOfReplies(PeakEWMA):
     def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
         """That tells nothing."""
 
-    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+    def asked(self, consumer: IConsumer, delivery: IDelivery, request: int) -> None:
         """It owes one reply more."""
         consumer.place.owed += 1
 
-    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+    def answered(self, consumer: IConsumer, request: int, seconds: float | None) -> None:
         """It owes one less."""
         consumer.place.owed -= 1
         if seconds is not None:

@@ -38,16 +38,12 @@ from txrouter.interfaces import (
     IDistributionPolicyFactory,
     IExplains,
 )
-from txrouter.policies.pace import USUAL, Pace, Usual
+from txrouter.policies.pace import SELDOM, SHORT, USUAL, Pace, Usual, one_passed_over
 
-__all__ = ["Options", "Pull", "balanced", "factory", "least_in_flight"]
+__all__ = ["Options", "Pull", "factory"]
 
-
-SELDOM: Final = 128
-"""How many messages are learned from until one is sent to a consumer that is passed over otherwise. So fewer than one
-of a hundred goes to a slow one for that."""
-LOOKED_AT: Final = 4
-"""How many consumers are looked at then, at most, to find one that is passed over."""
+ONE_OF: Final = 8
+"""Of messages that take less than is compared, one of so many is learned from: where they are many, that is enough."""
 
 
 class _Place(Pace):
@@ -75,7 +71,7 @@ class _Queue(_Place):
 class Pull:
     """See the module."""
 
-    __slots__ = ("_consumers", "_learned", "_levels", "_only", "_queues", "_unmoved", "_usual")
+    __slots__ = ("_consumers", "_learned", "_levels", "_only", "_queues", "_short", "_unmoved", "_usual")
 
     by = "the least in flight, with this one, times how long it takes; among equals, who has waited longest"
 
@@ -93,6 +89,8 @@ class Pull:
         self._usual = Usual()
         self._learned = 0
         """How many messages were learned from since one that is passed over was looked for."""
+        self._short = 0
+        """How many took less than is compared, since one of them was learned from."""
 
     def add(self, consumer: IConsumer) -> None:
         """It waits, if it has credit."""
@@ -180,6 +178,10 @@ class Pull:
             self._unmoved = consumer
             # What refuses its messages is not fast.
             if outcome == "accepted" and self._only is None:
+                if seconds < SHORT:
+                    self._short = short = (self._short + 1) % ONE_OF
+                    if short:
+                        return
                 self._usual.learn(consumer.place, seconds)
                 self._learned += 1
                 if self._learned >= SELDOM:
@@ -188,19 +190,20 @@ class Pull:
 
     def _try_one(self) -> None:
         """Have one be next that is passed over as long as others have credit."""
-        for _ in range(min(LOOKED_AT, len(self._consumers))):
-            consumer = next(iter(self._consumers))
-            self._consumers.move_to_end(consumer)
-            place = consumer.place
-            if place.after is not place and not consumer.in_flight and place.pace > self._levels[0]:
-                place.doubt()
-                place.before.after = place.after
-                place.after.before = place.before
-                lowest = self._queues[self._levels[0]]
-                place.before = lowest
-                place.after = lowest.after
-                lowest.after.before = lowest.after = place
-                return
+        tried = one_passed_over(self._consumers, self._is_passed_over)
+        if tried is not None:
+            place = tried.place
+            place.before.after = place.after
+            place.after.before = place.before
+            lowest = self._queues[self._levels[0]]
+            place.before = lowest
+            place.after = lowest.after
+            lowest.after.before = lowest.after = place
+
+    def _is_passed_over(self, consumer: IConsumer) -> bool:
+        """Whether it is idle, and others are always sooner."""
+        place = consumer.place
+        return bool(place.after is not place and not consumer.in_flight and place.pace > self._levels[0])
 
     def _catch_up(self) -> None:
         unmoved, self._unmoved = self._unmoved, None
@@ -255,16 +258,12 @@ class Options:
 
 @implementer(IDistributionPolicyFactory)
 class _Factory:
+    name = "pull"
+    summary = "the consumer that can be expected to be done soonest, of those with credit"
     options = Options
 
-    def __init__(self, name: str, summary: str) -> None:
-        self.name = name
-        self.summary = summary
-
-    def build(self, options: Any, random: object) -> IDistributionPolicy:
+    def build(self, options: object, random: object) -> IDistributionPolicy:
         return Pull()
 
 
-factory = _Factory("pull", "the consumer that can be expected to be done soonest, of those with credit")
-least_in_flight = _Factory("least-in-flight", "another name for pull, which says what it does")
-balanced = _Factory("balanced", "another name for pull, for configs made for other routers")
+factory = _Factory()

@@ -251,17 +251,17 @@ class Subset(Groups):
         if self._all is not None:
             self._all.capacity_changed(consumer)
 
-    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+    def asked(self, consumer: IConsumer, delivery: IDelivery, request: int) -> None:
         """As IReplyWatcher says."""
-        self.home[consumer].asked(consumer, delivery)
+        self.home[consumer].asked(consumer, delivery, request)
         if self._all is not None:
-            self._all.asked(consumer, delivery)
+            self._all.asked(consumer, delivery, request)
 
-    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+    def answered(self, consumer: IConsumer, request: int, seconds: float | None) -> None:
         """As IReplyWatcher says."""
-        self.home[consumer].answered(consumer, seconds)
+        self.home[consumer].answered(consumer, request, seconds)
         if self._all is not None:
-            self._all.answered(consumer, seconds)
+            self._all.answered(consumer, request, seconds)
 
     def describe(self) -> dict[str, object]:
         """What the policies say of themselves, by the values of their consumers; the values of messages that nobody

@@ -90,9 +90,9 @@ class Wrapper:
         self._tell_capacity = _method(inner, ICapacityWatcher, "capacity_changed")
         self._tell_asked = _method(inner, IReplyWatcher, "asked")
         self._tell_answered = _method(inner, IReplyWatcher, "answered")
-        self._awaited: dict[IConsumer, int] = {}
-        """How many replies the inner policy awaits of each: of those to what was sent before it knew a consumer as what
-        it does now, it is to hear nothing."""
+        self._awaited: dict[IConsumer, set[int]] = {}
+        """The requests of each whose replies the inner policy awaits: of those that were sent before it knew a consumer
+        as what it does now, it is to hear nothing."""
         self._clock: Callable[[], float] = float
         self._wake_at: Callable[[float], None] = _nothing
 
@@ -148,20 +148,20 @@ class Wrapper:
         if known is not None:
             self._tell_capacity(known)
 
-    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+    def asked(self, consumer: IConsumer, delivery: IDelivery, request: int) -> None:
         """As IReplyWatcher says."""
         known = self.apart.get(consumer, consumer)
         if known is not None:
-            self._awaited[consumer] = self._awaited.get(consumer, 0) + 1
-            self._tell_asked(known, delivery)
+            self._awaited.setdefault(consumer, set()).add(request)
+            self._tell_asked(known, delivery, request)
 
-    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+    def answered(self, consumer: IConsumer, request: int, seconds: float | None) -> None:
         """As IReplyWatcher says."""
-        awaited = self._awaited.get(consumer, 0)
+        awaited = self._awaited.get(consumer, set())
         known = self.apart.get(consumer, consumer)
-        if awaited and known is not None:
-            self._awaited[consumer] = awaited - 1
-            self._tell_answered(known, seconds)
+        if request in awaited and known is not None:
+            awaited.remove(request)
+            self._tell_answered(known, request, seconds)
 
     def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float | str]]:
         """As IExplains says."""
@@ -297,13 +297,13 @@ class Groups:
         """As ICapacityWatcher says."""
         self.home[consumer].capacity_changed(consumer)
 
-    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+    def asked(self, consumer: IConsumer, delivery: IDelivery, request: int) -> None:
         """As IReplyWatcher says."""
-        self.home[consumer].asked(consumer, delivery)
+        self.home[consumer].asked(consumer, delivery, request)
 
-    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+    def answered(self, consumer: IConsumer, request: int, seconds: float | None) -> None:
         """As IReplyWatcher says."""
-        self.home[consumer].answered(consumer, seconds)
+        self.home[consumer].answered(consumer, request, seconds)
 
 
 def _declare(wrapper: Any, policy: IDistributionPolicy) -> None:

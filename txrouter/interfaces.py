@@ -225,10 +225,13 @@ class IReplyWatcher(Interface):
 
     reply_seconds = Attribute("float: how long a reply is awaited; less where the request has less time to live.")
 
-    def asked(consumer: IConsumer, delivery: IDelivery) -> None:
-        """`delivery`, which was just sent to `consumer`, is a request. Called after `sent`."""
+    def asked(consumer: IConsumer, delivery: IDelivery, request: int) -> None:
+        """`delivery`, which was just sent to `consumer`, is a request. Called after `sent`.
 
-    def answered(consumer: IConsumer, seconds: float | None) -> None:
+        :param request: by which `answered` refers to it. One that is sent later has a higher one.
+        """
+
+    def answered(consumer: IConsumer, request: int, seconds: float | None) -> None:
         """The reply to a request has come, so many seconds after that was sent. None: it is not awaited any more, as
         the time is up, or the consumer did not accept the request. What is held is offered again.
 

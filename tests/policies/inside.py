@@ -86,22 +86,25 @@ class Asking(_First):
 
     def __init__(self) -> None:
         super().__init__()
-        self.awaited: dict[IConsumer, int] = {}
+        self.awaited: dict[IConsumer, set[int]] = {}
 
     def remove(self, consumer: IConsumer) -> None:
         super().remove(consumer)
         self.awaited.pop(consumer, None)
 
-    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+    def asked(self, consumer: IConsumer, delivery: IDelivery, request: int) -> None:
         assert consumer in self.consumers
-        self.awaited[consumer] = self.awaited.get(consumer, 0) + 1
+        self.awaited.setdefault(consumer, set()).add(request)
 
-    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
-        self.awaited[consumer] -= 1
-        assert self.awaited[consumer] >= 0, "a reply to what was not asked"
+    def answered(self, consumer: IConsumer, request: int, seconds: float | None) -> None:
+        assert request in self.awaited[consumer], "a reply to what was not asked"
+        self.awaited[consumer].remove(request)
 
     def describe(self) -> dict[str, object]:
-        return {"awaited": {consumer.id: number for consumer, number in self.awaited.items()}, "at": self.clock()}
+        return {
+            "awaited": {consumer.id: len(requests) for consumer, requests in self.awaited.items()},
+            "at": self.clock(),
+        }
 
 
 class Sticky(_First):

@@ -86,6 +86,17 @@ def test_who_comes_later_begins_with_twice_what_others_are_good_for() -> None:
     assert newcomer["limit"] == 2 * newcomer["known"] <= 6
 
 
+def test_who_comes_later_and_is_good_for_less_is_sent_less() -> None:
+    router = router_of(adaptive)
+    first = router.attach("a", credit=1_000_000)
+    works(router, first, slots=4)
+    works(router, first, slots=3)
+    second = router.attach("b", credit=1_000_000)
+    router.set_credit(first, 0)
+    works(router, second, slots=1)
+    assert of(router, "b")["known"] == 1
+
+
 def test_what_is_not_worked_on_says_nothing() -> None:
     router = router_of(adaptive)
     consumer = router.attach("a", credit=1_000_000)

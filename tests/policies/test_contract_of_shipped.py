@@ -11,6 +11,7 @@ from txrouter.policies import (
     deadline,
     exclusive,
     join_idle,
+    least_in_flight,
     least_work,
     peak_ewma,
     power_of_two,
@@ -64,6 +65,10 @@ class RoundRobinContract(PolicyContract):
 
 class PullContract(PolicyContract):
     factory = pull.factory
+
+
+class LeastInFlightContract(PolicyContract):
+    factory = least_in_flight.factory
 
 
 class ClosestContract(PolicyContract):
@@ -134,6 +139,7 @@ class ExclusiveContract(PolicyContract):
 
 TestRoundRobin = RoundRobinContract.TestCase
 TestPull = PullContract.TestCase
+TestLeastInFlight = LeastInFlightContract.TestCase
 TestClosest = ClosestContract.TestCase
 TestWeighted = WeightedContract.TestCase
 TestWeightedByCredit = WeightedByCreditContract.TestCase

@@ -18,6 +18,7 @@ EXPLAIN = [
     "deadline",
     "exclusive",
     "join-idle",
+    "least-in-flight",
     "least-work",
     "peak-ewma",
     "power-of-two",

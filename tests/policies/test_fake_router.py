@@ -121,13 +121,13 @@ class Noting:
         self._note("capacity", consumer)
         self._tell("capacity_changed", consumer)
 
-    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+    def asked(self, consumer: IConsumer, delivery: IDelivery, request: int) -> None:
         self._note("asked", consumer, delivery.field("message_id"))
-        self.policy.asked(consumer, delivery)
+        self.policy.asked(consumer, delivery, request)
 
-    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+    def answered(self, consumer: IConsumer, request: int, seconds: float | None) -> None:
         self._note("answered", consumer, seconds)
-        self.policy.answered(consumer, seconds)
+        self.policy.answered(consumer, request, seconds)
 
 
 class Waiting(Pull):
@@ -188,10 +188,10 @@ class Busy(fakes.Asking):
         super().remove(consumer)
         self.busy = 0
 
-    def asked(self, consumer: Any, delivery: IDelivery) -> None:
+    def asked(self, consumer: Any, delivery: IDelivery, request: int) -> None:
         self.busy += 1
 
-    def answered(self, consumer: Any, seconds: float | None) -> None:
+    def answered(self, consumer: Any, request: int, seconds: float | None) -> None:
         self.busy -= self.busy > 0
 
 

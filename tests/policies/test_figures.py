@@ -20,6 +20,7 @@ FLEETS = {
     "unequal": [{"name": "fast", "count": 2, "speed": 4.0}, {"name": "slow", "count": 6}],
     "of 4 slots": [{"name": "worker", "count": 4, "slots": 4}],
     "of 30 slots": [{"name": "worker", "count": 4, "slots": 30}],
+    "of 1 slot and of 30": [{"name": "small", "count": 4}, {"name": "large", "slots": 30}],
 }
 
 

@@ -21,7 +21,7 @@ from txrouter.interfaces import (
     IDistributionPolicyFactory,
 )
 from txrouter.policies import pull
-from txrouter.policies.pace import Pace, Usual
+from txrouter.policies.pace import SHORT, Pace, Usual
 from txrouter.testing import FakeRouter, PolicyContract
 
 
@@ -257,6 +257,7 @@ class ObviousPull:
         self._paces: dict[IConsumer, Pace] = {}
         self._usual = Usual()
         self._clock = itertools.count()
+        self._short = itertools.count(1)
         self._settling: IConsumer | None = None
         """The one that has settled something, and nothing else has happened since."""
 
@@ -291,7 +292,9 @@ class ObviousPull:
         again = consumer is self._settling
         self._moved(consumer)
         self._settling = consumer
-        if outcome == "accepted" and not again and len(self._since) > 1:
+        if outcome != "accepted" or again or len(self._since) == 1:
+            return
+        if seconds >= SHORT or next(self._short) % pull.ONE_OF == 0:
             self._usual.learn(self._paces[consumer], seconds)
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:

@@ -226,23 +226,28 @@ def test_one_that_is_much_faster_gets_a_second_request_before_a_slow_one_gets_it
     assert [each and each.id for each in (ask(router), ask(router), ask(router))] == ["b", "b", "a"]
 
 
-def test_how_long_a_request_waited_behind_others_does_not_count(router: FakeRouter) -> None:
-    """Both take a second, but one has nine requests at a time."""
-    for id, credit in ("a", 9), ("b", 1):
-        router.attach(id, credit=credit)
+def test_it_is_learned_that_a_consumer_works_on_one_request_at_a_time(router: FakeRouter) -> None:
+    a = router.attach("a", credit=1_000)
     for _ in range(40):
-        takers = [ask(router) for _ in range(10)]
-        assert sorted(each.id for each in takers if each is not None) == [*"aaaaaaaaab"]
-        for each in takers:
-            assert each is not None
-            accept(router, each)
-        router.later(1.0)
-        router.reply(next(index for index, each in enumerate(takers) if each is not None and each.id == "b"))
-        for _ in range(9):
-            router.reply()
+        asked = [ask(router) for _ in range(4)].count(a)
+        for _ in range(asked):
+            accept(router, a)
+        for _ in range(asked):
             router.later(1.0)
-    consumers = router.policy.describe()["consumers"]
-    assert [consumers[id]["times_as_long"] for id in "ab"] == [1.0, 1.0]
+            router.reply()
+    assert router.policy.describe()["a"]["known"] == 1
+
+
+def test_it_is_learned_that_a_consumer_works_on_several_requests_at_a_time(router: FakeRouter) -> None:
+    a = router.attach("a", credit=1_000)
+    for _ in range(40):
+        for _ in range(4):
+            assert ask(router) is a
+            accept(router, a)
+        router.later(1.0)
+        for _ in range(4):
+            router.reply()
+    assert [ask(router) for _ in range(4)] == [a] * 4
 
 
 def test_it_says_who_is_busy(router: FakeRouter) -> None:
@@ -250,11 +255,8 @@ def test_it_says_who_is_busy(router: FakeRouter) -> None:
     ask(router)
     accept(router, a)
     assert router.policy.describe() == {
-        "next": "b",
-        "consumers": {
-            "a": {"has": 1, "owes": 1, "able": False, "times_as_long": 1.0},
-            "b": {"has": 0, "owes": 0, "able": True, "times_as_long": 1.0},
-        },
+        "a": {"has": 1, "owes": 1, "in_flight": 0, "known": None, "limit": None},
+        "b": {"has": 0, "owes": 0, "in_flight": 0, "known": None, "limit": None},
     }
 
 

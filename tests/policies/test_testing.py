@@ -81,10 +81,10 @@ class Asks(First):
 
     reply_seconds = 10.0
 
-    def asked(self, consumer: IConsumer, delivery: IDelivery) -> None:
+    def asked(self, consumer: IConsumer, delivery: IDelivery, request: int) -> None:
         self.told.append(("asked", consumer.id))
 
-    def answered(self, consumer: IConsumer, seconds: float | None) -> None:
+    def answered(self, consumer: IConsumer, request: int, seconds: float | None) -> None:
         self.told.append(("answered", consumer.id, seconds))
 
 

@@ -51,11 +51,11 @@ class Noting:
         free = [consumer for consumer in self.awaited if consumer.credit > 0]
         return min(free, key=lambda consumer: self.awaited[consumer], default=None)
 
-    def asked(self, consumer: Any, delivery: IDelivery) -> None:
+    def asked(self, consumer: Any, delivery: IDelivery, request: int) -> None:
         self.awaited[consumer] += 1
         self.asked_for.append(delivery.field("message_id"))
 
-    def answered(self, consumer: Any, seconds: float | None) -> None:
+    def answered(self, consumer: Any, request: int, seconds: float | None) -> None:
         self.awaited[consumer] -= 1
         self.took.append(seconds)
 

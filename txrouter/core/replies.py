@@ -31,9 +31,12 @@ LONGEST_ID = 256
 class _Request:
     """One that was sent, and whose reply has not come."""
 
-    __slots__ = ("address", "consumer", "delivery", "id", "place", "sent_at", "stint")
+    __slots__ = ("address", "consumer", "delivery", "id", "number", "place", "sent_at", "stint")
 
-    def __init__(self, address: Address, consumer: Consumer, delivery: Delivery, place: str, id: Hashable) -> None:
+    def __init__(
+        self, number: int, address: Address, consumer: Consumer, delivery: Delivery, place: str, id: Hashable
+    ) -> None:
+        self.number = number
         self.address = address
         self.consumer = consumer
         self.place = place
@@ -57,7 +60,7 @@ class Replies:
         """Those that are not settled."""
         self._due: list[tuple[float, int, _Request]] = []
         """A heap: when each is given up."""
-        self._order = count()
+        self._numbers = count()
 
     def __len__(self) -> int:
         """How many replies are awaited."""
@@ -81,8 +84,9 @@ class Replies:
         def sent_too(consumer: Consumer, delivery: Delivery) -> None:
             if sent is not None:
                 sent(consumer, delivery)
-            if self._expect(address, consumer, delivery):
-                policy.asked(consumer, delivery)
+            request = self._expect(address, consumer, delivery)
+            if request is not None:
+                policy.asked(consumer, delivery, request.number)
 
         def settled_too(consumer: Consumer, delivery: Delivery, outcome: str, seconds: float) -> None:
             if settled is not None:
@@ -99,7 +103,7 @@ class Replies:
             if outcome not in ("accepted", "settled"):  # nobody works on it
                 self._over(request, None)
 
-    def _expect(self, address: Address, consumer: Consumer, delivery: Delivery) -> bool:
+    def _expect(self, address: Address, consumer: Consumer, delivery: Delivery) -> _Request | None:
         """Await the reply, if there is to be one."""
         try:
             to, id, ttl = delivery.field("reply_to"), delivery.field("message_id"), delivery.field("ttl")
@@ -107,12 +111,12 @@ class Replies:
                 id = delivery.field("correlation_id")
             place = self._router.resolve(normalise(to)) if isinstance(to, str) and id is not None else ""
         except ValueError:  # it cannot be read, or replied to
-            return False
+            return None
         if not place or (isinstance(id, str | bytes) and len(id) > LONGEST_ID):
-            return False
+            return None
         if len(self._requests) >= MOST:
             self._give_up(next(iter(self._requests)))
-        request = _Request(address, consumer, delivery, place, id)
+        request = _Request(next(self._numbers), address, consumer, delivery, place, id)
         awaited = self._awaited.get(place)
         if awaited is None:
             awaited = self._awaited[place] = {}
@@ -131,8 +135,8 @@ class Replies:
         if isinstance(ttl, int):
             seconds = min(seconds, delivery.arrived + ttl / 1000 - self._router.now)
         self._sweep()
-        heapq.heappush(self._due, (self._router.now + max(0.0, seconds), next(self._order), request))
-        return True
+        heapq.heappush(self._due, (self._router.now + max(0.0, seconds), request.number, request))
+        return request
 
     def _listen(self, address: Address) -> None:
         """Look at every message to this address while a reply is awaited there."""
@@ -161,7 +165,7 @@ class Replies:
         address, consumer = request.address, request.consumer
         policy: Any = address.policy
         if consumer.source is address and consumer.stint == request.stint:
-            self._router.policies.tell(address, policy.answered, consumer, seconds)
+            self._router.policies.tell(address, policy.answered, consumer, request.number, seconds)
             if address.held:
                 self._router.holding.something_changed(address)
 

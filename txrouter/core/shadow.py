@@ -51,8 +51,8 @@ class _StandIn:
         """How many messages it was chosen for."""
         self.would_have_got = 0
         """How many it would have been chosen for by the shadow."""
-        self.asked = 0
-        """How many requests the shadow has been told of, and not of their replies."""
+        self.asked: set[int] = set()
+        """The requests that the shadow has been told of, and not of their replies."""
 
     id = property(lambda self: self.consumer.id)
     container = property(lambda self: self.consumer.container)
@@ -176,23 +176,23 @@ class Shadowed:
             self._tell(self.shadow.remove, stand_in)
         self.policy.remove(consumer)
 
-    def asked(self, consumer: Consumer, delivery: Delivery) -> None:
+    def asked(self, consumer: Consumer, delivery: Delivery, request: int) -> None:
         """As IReplyWatcher says."""
         stand_in = self._stand_ins.get(consumer)
         if stand_in is not None and self._hears_of_replies[1]:
-            stand_in.asked += 1
-            self._tell(self.shadow.asked, stand_in, delivery)
+            stand_in.asked.add(request)
+            self._tell(self.shadow.asked, stand_in, delivery, request)
         if self._hears_of_replies[0]:
-            self.policy.asked(consumer, delivery)
+            self.policy.asked(consumer, delivery, request)
 
-    def answered(self, consumer: Consumer, seconds: float | None) -> None:
+    def answered(self, consumer: Consumer, request: int, seconds: float | None) -> None:
         """As IReplyWatcher says. The shadow may have come after the request."""
         stand_in = self._stand_ins.get(consumer)
-        if stand_in is not None and stand_in.asked:
-            stand_in.asked -= 1
-            self._tell(self.shadow.answered, stand_in, seconds)
+        if stand_in is not None and request in stand_in.asked:
+            stand_in.asked.remove(request)
+            self._tell(self.shadow.answered, stand_in, request, seconds)
         if self._hears_of_replies[0]:
-            self.policy.answered(consumer, seconds)
+            self.policy.answered(consumer, request, seconds)
 
     def _both(self, facet: Any, name: str) -> Callable[..., None]:
         """A method that tells the two of them, as far as they want to know. Most run for every message."""

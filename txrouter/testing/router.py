@@ -26,6 +26,7 @@ __all__ = ["FakeRouter"]
 
 
 class _Request(NamedTuple):
+    number: int
     consumer: FakeConsumer
     delivery: FakeDelivery
     sent_at: float
@@ -53,6 +54,7 @@ class FakeRouter:
         self._wakes_at = inf
         self._ranks: dict[FakeDelivery, float] = {}
         self._requests: list[_Request] = []
+        self._asked = 0
         self._queues: dict[FakeConsumer, list[FakeDelivery]] = {}
         self._unsettled: dict[FakeConsumer, list[FakeDelivery]] = {}
         self._released: dict[FakeDelivery, set[FakeConsumer]] = {}
@@ -126,7 +128,9 @@ class FakeRouter:
         woken = self._wakes_at <= self.now
         if woken:
             self._wakes_at = inf
-        due = sorted((each for each in self._requests if each.given_up_at <= self.now), key=lambda each: each[3])
+        due = sorted(
+            (each for each in self._requests if each.given_up_at <= self.now), key=lambda each: each.given_up_at
+        )
         for request in due:
             self._over(request, None)
         if woken or (due and self.held):
@@ -216,7 +220,7 @@ class FakeRouter:
         if ISettlementWatcher.providedBy(self.policy):
             self.policy.settled(consumer, delivery, outcome, seconds)
         if outcome not in ("accepted", "settled"):
-            for request in [each for each in self._requests if each[:2] == (consumer, delivery)]:
+            for request in [each for each in self._requests if each[1:3] == (consumer, delivery)]:
                 self._over(request, None)
         taker = None
         if outcome == "released":
@@ -383,9 +387,10 @@ class FakeRouter:
             self._over(request, None)  # which of the two is replied to nobody can tell
             self._again |= bool(self.held)
         given_up_at = self.now + self.policy.reply_seconds
-        self._requests.append(_Request(consumer, delivery, self.now, given_up_at, (to, id)))
-        self.policy.asked(consumer, delivery)
+        self._asked += 1
+        self._requests.append(_Request(self._asked, consumer, delivery, self.now, given_up_at, (to, id)))
+        self.policy.asked(consumer, delivery, self._asked)
 
     def _over(self, request: _Request, seconds: float | None) -> None:
         self._requests.remove(request)
-        self.policy.answered(request.consumer, seconds)
+        self.policy.answered(request.consumer, request.number, seconds)

@@ -553,8 +553,8 @@ class Asking(WatchingPolicy):
 
     reply_seconds = 10.0
 
-    def asked(self, consumer: Any, delivery: IDelivery) -> None:
+    def asked(self, consumer: Any, delivery: IDelivery, request: int) -> None:
         self.heard.append(("asked", consumer, delivery))
 
-    def answered(self, consumer: Any, seconds: float | None) -> None:
+    def answered(self, consumer: Any, request: int, seconds: float | None) -> None:
         self.heard.append(("answered", consumer, seconds))

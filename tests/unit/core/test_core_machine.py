@@ -137,4 +137,4 @@ def test_whatever_clients_do_the_books_balance(machine: type[RouterMachine], sha
     count = 20 * share
     with seed_shown():
         run_state_machine_as_test(seed(SEED)(machine), settings=histories(count))
-    assert STEPS[machine.__name__] - before > 45 * count * EFFORT, "that was too short"
+    assert STEPS[machine.__name__] - before > 40 * count * EFFORT, "that was too short"
