@@ -43,7 +43,8 @@ from txrouter.policies.pace import SELDOM, SHORT, USUAL, Pace, Usual, one_passed
 __all__ = ["Options", "Pull", "factory"]
 
 ONE_OF: Final = 8
-"""Of messages that take less than is compared, one of so many is learned from: where they are many, that is enough."""
+"""Where messages are many, one of so many is learned from: where they take less than is compared, and where a consumer
+has at least so many more in flight."""
 
 
 class _Place(Pace):
@@ -71,7 +72,7 @@ class _Queue(_Place):
 class Pull:
     """See the module."""
 
-    __slots__ = ("_consumers", "_learned", "_levels", "_only", "_queues", "_short", "_unmoved", "_usual")
+    __slots__ = ("_consumers", "_learned", "_levels", "_only", "_queues", "_skipped", "_unmoved", "_usual")
 
     by = "the least in flight, with this one, times how long it takes; among equals, who has waited longest"
 
@@ -89,8 +90,8 @@ class Pull:
         self._usual = Usual()
         self._learned = 0
         """How many messages were learned from since one that is passed over was looked for."""
-        self._short = 0
-        """How many took less than is compared, since one of them was learned from."""
+        self._skipped = 0
+        """How many messages were not learned from, where they are many, since one was."""
 
     def add(self, consumer: IConsumer) -> None:
         """It waits, if it has credit."""
@@ -178,9 +179,9 @@ class Pull:
             self._unmoved = consumer
             # What refuses its messages is not fast.
             if outcome == "accepted" and self._only is None:
-                if seconds < SHORT:
-                    self._short = short = (self._short + 1) % ONE_OF
-                    if short:
+                if seconds < SHORT or consumer.in_flight >= ONE_OF:
+                    self._skipped = skipped = (self._skipped + 1) % ONE_OF
+                    if skipped:
                         return
                 self._usual.learn(consumer.place, seconds)
                 self._learned += 1

@@ -257,7 +257,7 @@ class ObviousPull:
         self._paces: dict[IConsumer, Pace] = {}
         self._usual = Usual()
         self._clock = itertools.count()
-        self._short = itertools.count(1)
+        self._many = itertools.count(1)
         self._settling: IConsumer | None = None
         """The one that has settled something, and nothing else has happened since."""
 
@@ -294,7 +294,8 @@ class ObviousPull:
         self._settling = consumer
         if outcome != "accepted" or again or len(self._since) == 1:
             return
-        if seconds >= SHORT or next(self._short) % pull.ONE_OF == 0:
+        are_many = seconds < SHORT or consumer.in_flight >= pull.ONE_OF
+        if not are_many or next(self._many) % pull.ONE_OF == 0:
             self._usual.learn(self._paces[consumer], seconds)
 
     def credit_changed(self, consumer: IConsumer, delta: int) -> None:
