@@ -33,6 +33,7 @@ def explained(**more: Any) -> dict[str, Any]:
         "options": {},
         "seconds": 1.0,
         "sent": 0,
+        "seen": 0,
         "held": 0,
         "returned": 0,
         "producers": [],
@@ -50,6 +51,12 @@ def test_an_address_with_nobody_is_two_lines() -> None:
         "jobs at r1: pull",
         "0 consumers, 0 producers, 0 held; 0 sent in 1 s",
     ]
+
+
+def test_where_not_all_messages_were_looked_at_it_says_so() -> None:
+    assert table(explained(sent=81_234, seen=4_100)).splitlines()[1] == (
+        "0 consumers, 0 producers, 0 held; about 81,200 sent in 1 s, 4,100 of them looked at"
+    )
 
 
 def test_consumers_are_in_columns() -> None:

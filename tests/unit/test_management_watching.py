@@ -8,6 +8,7 @@ import pytest
 from zope.interface import implementer
 
 from tests.unit.core.fakes import Stage, WatchingPolicy
+from tests.unit.timing import Timer
 from txrouter.core.outcomes import ACCEPTED
 from txrouter.interfaces import IDistributionPolicy, IExplains
 from txrouter.management import watching
@@ -16,8 +17,8 @@ from txrouter.policies import round_robin
 from txrouter.policies.pull import Pull
 
 
-def watch_of(stage: Stage, samples: int = 5, seconds: float = 10.0) -> Watch:
-    return Watch(stage.router, stage.address(), samples, seconds)
+def watch_of(stage: Stage, samples: int = 5, seconds: float = 10.0, timer: Timer | None = None) -> Watch:
+    return Watch(stage.router, stage.address(), samples, seconds, (timer or Timer(stage)).later)
 
 
 def test_who_was_sent_what_and_how_long_it_took() -> None:
@@ -31,8 +32,8 @@ def test_who_was_sent_what_and_how_long_it_took() -> None:
         consumer.settles(message, ACCEPTED)
     producer.sends()
     tally = watch.tallies[consumer]
-    assert (watch.sent_in_all, tally.sent, tally.settled, tally.mean, tally.high) == (3, 3, 2, 2, 3)
-    assert watch.end() == 4
+    assert (watch.seen, tally.sent, tally.settled, tally.mean, tally.high) == (3, 3, 2, 2, 3)
+    assert (watch.end(), watch.times) == (4, 1)
     assert stage.address().select == stage.address().policy.select
 
 
@@ -64,6 +65,75 @@ def test_decisions_are_spread_over_the_time() -> None:
         producer.sends()
         stage.later(0.5)
     assert [decision["at"] for decision in watch.decisions] == [0, 2, 4]
+
+
+class Busy:
+    """An address with so many messages in each turn of the reactor, which takes a millisecond. All are accepted."""
+
+    def __init__(self, in_a_turn: int) -> None:
+        self.stage = Stage()
+        self.timer = Timer(self.stage)
+        self.in_a_turn = in_a_turn
+        self.consumer = self.stage.consumer(credit=1_000_000)
+        self.producer = self.stage.producer("q")
+        self.looked_at = 0
+
+    def runs(self, seconds: float) -> int:
+        """Returns how many messages there were."""
+        address, turns = self.stage.address(), round(seconds * 1_000)
+        for _ in range(turns):
+            self.looked_at += self.in_a_turn * (address.select != address.policy.select)
+            for _ in range(self.in_a_turn):
+                self.consumer.settles(self.producer.sends(), ACCEPTED)
+            self.stage.turn()
+            self.stage.router.now += 0.001
+            self.timer.passes(0.0)
+        return turns * self.in_a_turn
+
+
+def test_of_many_messages_one_in_twenty_is_looked_at() -> None:
+    busy = Busy(in_a_turn=100)
+    watch = watch_of(busy.stage, seconds=1, timer=busy.timer)
+    sent = busy.runs(1)
+    watch.end()
+    assert sent / 21 <= busy.looked_at <= sent / 19
+    assert watch.seen == busy.looked_at
+
+
+def test_how_many_there_were_is_told_from_those_that_were_looked_at() -> None:
+    busy = Busy(in_a_turn=100)
+    watch = watch_of(busy.stage, seconds=1, timer=busy.timer)
+    sent = busy.runs(1)
+    watch.end()
+    assert watch.seen * watch.times == pytest.approx(sent, rel=0.05)
+
+
+def test_where_they_are_few_all_are_looked_at() -> None:
+    busy = Busy(in_a_turn=1)
+    watch = watch_of(busy.stage, seconds=0.1, timer=busy.timer)
+    sent = busy.runs(0.099)
+    watch.end()
+    assert (watch.seen, watch.times) == (sent, 1)
+
+
+def test_where_they_are_some_it_is_looked_away_for_a_moment() -> None:
+    busy = Busy(in_a_turn=1)
+    watch = watch_of(busy.stage, seconds=1, timer=busy.timer)
+    busy.runs(0.3)
+    assert 0.1 <= watch.looked_for <= 0.102
+    busy.runs(0.1)
+    assert 0.19 <= watch.looked_for <= 0.202
+    watch.end()
+
+
+def test_after_its_end_it_looks_no_more() -> None:
+    busy = Busy(in_a_turn=100)
+    watch = watch_of(busy.stage, seconds=1, timer=busy.timer)
+    busy.runs(0.01)
+    watch.end()
+    busy.looked_at = 0
+    busy.runs(0.1)
+    assert (busy.looked_at, busy.timer.waits) == (0, False)
 
 
 def test_a_decision_has_whom_it_was_among_and_what_spoke_for_them() -> None:

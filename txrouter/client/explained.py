@@ -21,7 +21,7 @@ def table(said: dict[str, Any]) -> str:
     lines = [
         f"{said['address']} at {said['router']}: {said['policy']}{_options(said['options'])}",
         f"{_count(said['consumers_in_all'], 'consumer')}, {_count(said['producers_in_all'], 'producer')}, "
-        f"{said['held'] + said['returned']:,} held; {said['sent']:,} sent in {figure(said['seconds'])} s",
+        f"{said['held'] + said['returned']:,} held; {_sent(said)}",
     ]
     if said["consumers"]:
         lines += ["", *_consumers(said)]
@@ -32,6 +32,14 @@ def table(said: dict[str, Any]) -> str:
     if said["shadow"] is not None:
         lines += ["", *_shadow(said["shadow"])]
     return "\n".join(harmless(line) for line in lines)
+
+
+def _sent(said: dict[str, Any]) -> str:
+    time = f"{figure(said['seconds'])} s"
+    if said["seen"] == said["sent"]:
+        return f"{said['sent']:,} sent in {time}"
+    about = float(f"{said['sent']:.3g}")
+    return f"about {about:,.0f} sent in {time}, {said['seen']:,} of them looked at"
 
 
 def _options(options: dict[str, Any]) -> str:

@@ -65,13 +65,11 @@ class _Observed:
         self._outer: tuple[Callable[..., object], ...] = (select, sent, settled)
         address.select, address.sent, address.settled = select, sent, settled
 
-    def take_out(self) -> bool:
-        """Have the router call the policy again. Returns False if somebody else came in between meanwhile."""
+    def take_out(self) -> None:
+        """Have the router call the policy again; unless it does not, as it is being stopped."""
         address = self._address
-        if (address.select, address.sent, address.settled) != self._outer:
-            return False
-        address.select, address.sent, address.settled = self._inner
-        return True
+        if (address.select, address.sent, address.settled) == self._outer:
+            address.select, address.sent, address.settled = self._inner
 
 
 class Observations:
@@ -94,7 +92,8 @@ class Observations:
         found = self._observed.get(address)
         if found is not None:
             found.observers.remove(observer)
-            if not found.observers and found.take_out():
+            if not found.observers:
+                found.take_out()
                 del self._observed[address]
         self._forget()
 
@@ -104,10 +103,16 @@ class Observations:
         for each in found.observers if found is not None else ():
             each.settled(consumer, delivery, outcome, seconds)
 
+    def step_aside(self, address: Address) -> None:
+        """Somebody comes in between an address and its policy: make room, until `follow`."""
+        found = self._observed.get(address)
+        if found is not None:
+            found.take_out()
+
     def follow(self, address: Address) -> None:
-        """An address has a new policy. Who watches it goes on."""
+        """The router calls something else for an address than before, as it has a new policy. Who watches goes on."""
         found = self._observed.pop(address, None)
-        if found is not None and found.observers:
+        if found is not None:
             self._observed[address] = _Observed(address, found.observers)
 
     def _forget(self) -> None:

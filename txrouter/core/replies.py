@@ -143,6 +143,7 @@ class Replies:
         if address.has_replies:
             return
         address.has_replies = True
+        self._router.observations.step_aside(address)
         select: Callable[[Delivery], Consumer | None] = address.select
         awaited = self._awaited
 
@@ -158,6 +159,7 @@ class Replies:
             return select(delivery)
 
         address.select = look_and_select
+        self._router.observations.follow(address)
 
     def _over(self, request: _Request, seconds: float | None) -> None:
         """No reply is awaited any more, as it has come after so many seconds; or with None, as none will."""

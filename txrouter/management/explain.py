@@ -68,7 +68,7 @@ class Explain:
         seconds = request.number("seconds", 1.0, 0, 60)
         samples = int(request.number("samples", 5, 0, 50))
         most = int(request.number("consumers", 50, 0, 500))
-        watch = Watch(self._router, address, 0 if address.multicast is not None else samples, seconds)
+        watch = Watch(self._router, address, 0 if address.multicast is not None else samples, seconds, self._later)
 
         def answer() -> None:
             request.answer(self._explained(address, watch, most))
@@ -98,7 +98,8 @@ class Explain:
             "options": _cut(asdict(options)) if is_dataclass(options) and not isinstance(options, type) else {},
             "state": self._described(address, policy),
             "seconds": rounded(seconds),
-            "sent": watch.sent_in_all,
+            "sent": round(watch.seen * watch.times),
+            "seen": watch.seen,
             "held": len(address.held),
             "returned": len(address.returned),
             "producers": producers,
@@ -137,8 +138,8 @@ def _row(consumer: Consumer, watch: Watch, capacity: float) -> dict[str, object]
         "drained": consumer.barred,
         "capacity": rounded(consumer.capacity),
         "wanted": 0.0 if consumer.barred else rounded(consumer.capacity / capacity),
-        "got": rounded(tally.sent / watch.sent_in_all) if watch.sent_in_all else None,
-        "sent": tally.sent,
+        "got": rounded(tally.sent / watch.seen) if watch.seen else None,
+        "sent": round(tally.sent * watch.times),
         "mean": tally.mean if tally.mean is None else rounded(tally.mean),
         "p95": tally.high if tally.high is None else rounded(tally.high),
     }

@@ -1,4 +1,9 @@
-"""What is noted of an address while somebody watches it: who got how much, how long it took, and why it was chosen."""
+"""What is noted of an address while somebody watches it: who got how much, how long it took, and why it was chosen.
+
+To look at a message costs a tenth of what it costs to route it. So where messages are many, only some are looked at:
+all of some turns of the reactor, so that it is known in what time they came; and it is looked away for a while in
+between.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from itertools import islice
 from math import ceil, inf, isfinite
 from typing import Any, Final
 
+from txrouter.amqp.management import Call, Later
 from txrouter.core.deliveries import Delivery
 from txrouter.core.links import Address, Consumer
 from txrouter.core.router import Router
@@ -22,6 +28,12 @@ KEPT: Final = 200
 """Times to settlement that are kept of a consumer: the first ones."""
 KEPT_IN_ALL: Final = 100_000
 """And of all consumers."""
+AT_ONCE: Final = 200
+"""How many sends and settlements are looked at until it is looked away, when the turn is over."""
+PAUSE: Final = 19.0
+"""How many times as long it is looked away as it took to see these: so one in twenty is looked at."""
+LONGEST_PAUSE: Final = 0.2
+"""Seconds. Where messages are so few that it takes longer to see some, they are no burden."""
 
 
 def rounded(number: float) -> float | str:
@@ -58,25 +70,64 @@ class Watch:
     :param seconds: for how long it is to go on: the samples are spread over it.
     """
 
-    def __init__(self, router: Router, address: Address, samples: int, seconds: float) -> None:
+    def __init__(self, router: Router, address: Address, samples: int, seconds: float, later: Later) -> None:
         self._router = router
         self._address = address
+        self._later = later
+        self._next_step: Call | None = None
         self._samples = samples
         self._apart = seconds / samples if samples else 0.0
         self._next = router.now if samples else inf
         self._candidates: list[dict[str, object]] | None = None
         self.began = router.now
-        self.sent_in_all = 0
+        self._looks_since: float | None = None
+        self._to_see = 0
+        self.looked_for = 0.0
+        """Seconds in which it was looked at all that happened."""
+        self.seen = 0
+        """How many messages were sent in that time."""
         self._kept = 0
         self.tallies: dict[Consumer, Tally] = {}
         self.decisions: list[dict[str, object]] = []
         """What was chosen, and among whom: JSON-able."""
-        router.observations.begin(address, self)
+        self._look()
 
     def end(self) -> float:
         """Watch no more. Returns for how many seconds it did."""
-        self._router.observations.end(self._address, self)
+        if self._next_step is not None:
+            self._next_step.cancel()
+        self._look_away()
         return self._router.now - self.began
+
+    @property
+    def times(self) -> float:
+        """How many times as many messages there were as were seen, as far as can be told."""
+        seconds = self._router.now - self.began
+        return seconds / self.looked_for if 0 < self.looked_for < seconds else 1.0
+
+    def _look(self) -> None:
+        self._next_step = None
+        self._to_see = AT_ONCE
+        self._looks_since = self._router.now
+        self._router.observations.begin(self._address, self)
+
+    def _look_away(self) -> float:
+        """Returns for how many seconds it was looked at all that happened."""
+        if self._looks_since is None:
+            return 0.0
+        self._router.observations.end(self._address, self)
+        seconds = self._router.now - self._looks_since
+        self._looks_since = None
+        self.looked_for += seconds
+        return seconds
+
+    def _pause(self) -> None:
+        self._next_step = self._later(min(PAUSE * self._look_away(), LONGEST_PAUSE), self._look)
+
+    def _sees(self) -> None:
+        self._to_see -= 1
+        if not self._to_see:
+            self._next_step = self._later(0.0, self._pause)
 
     # -- the observer ------------------------------------------------------------------------------
 
@@ -102,13 +153,15 @@ class Watch:
 
     def sent(self, consumer: Consumer, delivery: Delivery) -> None:
         """As Observer has it."""
-        self.sent_in_all += 1
+        self._sees()
+        self.seen += 1
         tally = self._tally(consumer)
         if tally is not None:
             tally.sent += 1
 
     def settled(self, consumer: Consumer, delivery: Delivery, outcome: str, seconds: float) -> None:
         """As Observer has it."""
+        self._sees()
         tally = self._tally(consumer)
         if tally is not None:
             tally.settled += 1

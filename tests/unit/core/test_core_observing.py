@@ -80,21 +80,31 @@ def test_an_observer_goes_on_with_another_policy() -> None:
 
 def test_who_comes_in_between_stays_there_and_the_observer_does_not() -> None:
     stage, log = Stage(Asking), Log()
-    consumer = stage.consumer(credit=9)
+    stage.consumer(credit=9)
     replies = stage.consumer("replies", credit=9)
     producer, replier = stage.producer("q"), stage.producer("replies")
-    stage.router.observations.begin(stage.address("replies"), log)
+    address = stage.address("replies")
+    stage.router.observations.begin(address, log)
     producer.sends(reply_to="replies", message_id=1)  # from here on the messages to `replies` are looked at
-    stage.router.observations.end(stage.address("replies"), log)
-    for number in range(3):
-        other = Log()
-        stage.router.observations.begin(stage.address("replies"), other)
-        replier.sends(correlation_id=number + 5)
-        assert ("sent", replies) in other.heard
-        stage.router.observations.end(stage.address("replies"), other)
+    replier.sends(correlation_id=5)
+    assert ("sent", replies) in log.heard
+    stage.router.observations.end(address, log)
+    heard = len(log.heard)
+    replier.sends(correlation_id=1)
+    assert len(log.heard) == heard
+    assert ("answered", stage.address().policy.consumers[0], 0.0) in stage.address().policy.heard
+
+
+def test_who_comes_in_between_is_heard_behind_all_who_watch() -> None:
+    stage, log = Stage(), Log()
+    stage.consumer(credit=9)
+    stage.router.observations.begin(stage.address(), log)
+    stage.router.observations.step_aside(stage.address())
+    stage.producer("q").sends()
     assert log.heard == []
-    assert consumer.in_flight == 1
-    assert len(stage.router.observations._observed) == 1
+    stage.router.observations.follow(stage.address())
+    stage.producer("q").sends()
+    assert len(log.heard) == 3
 
 
 def test_an_address_that_is_forgotten_is_not_kept() -> None:
