@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policies.chance import LEVEL, as_likely
-from txrouter.policies.rendezvous import Rendezvous
+from txrouter.policies.rendezvous import SIZE, Rendezvous, _Leaf
 
 KEYS = [f"key-{number}".encode() for number in range(4_000)]
 
@@ -49,7 +49,7 @@ def test_each_gets_a_share_by_its_weight(count: int) -> None:
 
 def few(count: int) -> float:
     """How many keys may move when one of so many comes or goes: what the module says, and what chance adds."""
-    expected = len(KEYS) * (1 + math.log(count, 64)) / count
+    expected = len(KEYS) * (1 + math.log2(1 + count / 16) / 2) / count
     return expected + LEVEL * math.sqrt(expected)
 
 
@@ -73,9 +73,9 @@ def test_few_keys_move_when_one_goes(count: int) -> None:
     assert "host-1" not in after
 
 
-def test_where_there_is_one_fork_nothing_moves_but_what_has_to() -> None:
+def test_where_there_is_no_fork_nothing_moves_but_what_has_to() -> None:
     members = members_of(["a", "b", "c", "d"])
-    assert len(members._root.branches) == 4
+    assert len(members._branches) == 4
     before = owners(members)
     members.remove("c")
     after = owners(members)
@@ -117,14 +117,26 @@ def test_it_follows_from_the_members_alone(changes: list[tuple[int, float]]) -> 
     assert [members.find(key) for key in KEYS[:20]] == [fresh.find(key) for key in KEYS[:20]]
 
 
+@pytest.mark.parametrize("bit", [4, 29, 30, 125])
+def test_members_are_told_apart_whose_digests_are_much_alike(bit: int) -> None:
+    members: Rendezvous[str] = Rendezvous()
+    for member, digest in (("a", 0), ("b", 1 << (SIZE - 1 - bit)), ("c", 1 << (SIZE - 1))):
+        members._put(_Leaf(member, digest, 1.0))
+    before = owners(members)
+    assert as_likely(Counter(map(str, before)), {"a": 1.0, "b": 1.0, "c": 1.0})
+    members.remove("b")
+    after = owners(members)
+    assert {(one, other) for one, other in zip(before, after, strict=True) if one != other} >= {("b", "a"), ("b", "c")}
+
+
 def test_it_is_the_same_in_every_process() -> None:
     members = members_of(hosts(100))
     assert [members.find(f"{number}".encode()) for number in range(5)] == [
-        "host-41",
-        "host-30",
+        "host-7",
+        "host-70",
         "host-14",
-        "host-41",
-        "host-90",
+        "host-83",
+        "host-18",
     ]
 
 
