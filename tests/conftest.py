@@ -73,10 +73,21 @@ def _failure_of(event: LogEvent) -> Failure | None:
     return failure if isinstance(failure, Failure) else None
 
 
-def pytest_collection_finish() -> None:
-    """Put what was imported out of the collector's sight, so that collecting after each test costs little."""
+def _keep() -> None:
+    """Put what is there out of the collector's sight, so that collecting after each test costs little."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    _keep()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """What has outlived the last test of a module will stay: reports, and what is kept to be found again."""
+    if nextitem is not None and nextitem.path != item.path:
+        _keep()
 
 
 @pytest.fixture(autouse=True)
