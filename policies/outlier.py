@@ -9,7 +9,8 @@ that this follows soon. What it has in flight goes on meanwhile.
 Never more than a share of the consumers sit out at a time: where most fail it is not they who are broken.
 
 It is what Envoy calls outlier detection and Finagle failure accrual. As there, for the policy inside a consumer that
-sits out has left, and what that knew of it is forgotten: a sticky policy lets others have its messages.
+sits out has left, and what that knew of it is forgotten: a sticky policy lets others have its messages, and also those
+that wait for it alone.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from txrouter.interfaces import (
     IDescribed,
     IDistributionPolicy,
     IDistributionWrapperFactory,
+    IReassigning,
     IReplyWatcher,
     ISendWatcher,
     ISettlementWatcher,
@@ -85,7 +87,7 @@ class _Record:
         self.returned = 0.0
 
 
-@implementer(IDistributionPolicy, IDescribed, ISettlementWatcher, IWoken)
+@implementer(IDistributionPolicy, IDescribed, IReassigning, ISettlementWatcher, IWoken)
 class Outlier(Wrapper):
     """See the module."""
 
@@ -109,6 +111,8 @@ class Outlier(Wrapper):
         self._refused: IConsumer | None = None
         """It has just said by its outcome that there will be no reply."""
         self._sat_out = 0
+        self._reassigned = False
+        """What waited for one that sits out is held now."""
         self._waits_itself = IReplyWatcher.providedBy(inner)
         if options.timeout_seconds:
             alsoProvides(self, ISendWatcher)
@@ -152,7 +156,10 @@ class Outlier(Wrapper):
     def select(self, delivery: IDelivery) -> IConsumer | None:
         """Whom the policy inside chooses of those that do not sit out."""
         if self._out or self._due:
+            self._reassigned = False
             self._look_at_the_clock()
+            if self._reassigned:  # that came before this one, and goes before it
+                return None
         return self._choose(delivery)
 
     def _look_at_the_clock(self) -> None:
@@ -273,6 +280,9 @@ class Outlier(Wrapper):
         record.in_a_row = 0
         record.window_ends = -inf
         self.hide(consumer)
+        if consumer.waiting:
+            self._reassigned = True
+            self.reassign(consumer)
         self._sat_out += 1
         heappush(self._out, (record.until, next(self._numbers), consumer, record))
         self.wake_at(record.until)

@@ -7,6 +7,7 @@ has to say it of each instance.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 from zope.interface import alsoProvides, implementer, providedBy
@@ -18,6 +19,7 @@ from txrouter.interfaces import (
     IDelivery,
     IDescribed,
     IDistributionPolicy,
+    IReassigning,
     IReplyWatcher,
     ISendWatcher,
     ISettlementWatcher,
@@ -72,7 +74,47 @@ class View:
         return capacity
 
 
-class Wrapper:
+def _handed_on(name: str) -> Any:
+    """An attribute that the router sets, and that the policies inside are to have as well."""
+
+    def hand_on(around: _Around, given: object) -> None:
+        setattr(around, f"_{name}", given)
+        for policy in around.policies():
+            around.set_up(policy)
+
+    return property(attrgetter(f"_{name}"), hand_on)
+
+
+class _Around:
+    """What has policies inside gives them what the router gives to it."""
+
+    clock = _handed_on("clock")
+    wake_at = _handed_on("wake_at")
+    reassign = _handed_on("reassign")
+
+    def __init__(self) -> None:
+        self._clock: Callable[[], float] = float
+        self._wake_at: Callable[[float], None] = _nothing
+        self._reassign: Callable[[IConsumer], None] = _nothing
+
+    def policies(self) -> Iterator[Any]:
+        """All that are inside."""
+        raise NotImplementedError
+
+    def set_up(self, policy: Any) -> None:
+        """One of them is to have what there is."""
+        if ITimed.providedBy(policy):
+            policy.clock = self._clock
+        if IWoken.providedBy(policy):
+            policy.wake_at = self._wake_at
+        if IReassigning.providedBy(policy):
+            policy.reassign = self._reassign_known
+
+    def _reassign_known(self, known: IConsumer) -> None:
+        self._reassign(known.consumer if isinstance(known, View) else known)
+
+
+class Wrapper(_Around):
     """A policy around one other.
 
     Whatever is not defined by a subclass is the inner policy's own, and so costs nothing. Some consumers can be kept
@@ -80,6 +122,7 @@ class Wrapper:
     """
 
     def __init__(self, inner: IDistributionPolicy) -> None:
+        super().__init__()
         self.inner: Any = inner
         self.apart: dict[IConsumer, Any] = {}
         """Those that the inner policy does not know as what they are: what it knows instead, or None for nothing."""
@@ -93,30 +136,11 @@ class Wrapper:
         self._awaited: dict[IConsumer, set[int]] = {}
         """The requests of each whose replies the inner policy awaits: of those that were sent before it knew a consumer
         as what it does now, it is to hear nothing."""
-        self._clock: Callable[[], float] = float
-        self._wake_at: Callable[[float], None] = _nothing
 
-    @property
-    def clock(self) -> Callable[[], float]:
-        """As ITimed says."""
-        return self._clock
 
-    @clock.setter
-    def clock(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        if ITimed.providedBy(self.inner):
-            self.inner.clock = clock
-
-    @property
-    def wake_at(self) -> Callable[[float], None]:
-        """As IWoken says."""
-        return self._wake_at
-
-    @wake_at.setter
-    def wake_at(self, wake_at: Callable[[float], None]) -> None:
-        self._wake_at = wake_at
-        if IWoken.providedBy(self.inner):
-            self.inner.wake_at = wake_at
+    def policies(self) -> Iterator[Any]:
+        """As _Around says."""
+        yield self.inner
 
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
         """As ISendWatcher says."""
@@ -213,7 +237,7 @@ class Group:
         self.answered = _method(policy, IReplyWatcher, "answered")
 
 
-class Groups:
+class Groups(_Around):
     """A policy that divides its consumers into groups, each with a policy of its own, all alike.
 
     A subclass says who joins which, and asks the groups. What happens to a consumer is told to its group; what is to be
@@ -221,30 +245,19 @@ class Groups:
     """
 
     def __init__(self, build: Callable[[], IDistributionPolicy]) -> None:
+        super().__init__()
         self._build = build
         self.sample: Any = build()
         """The one without consumers."""
         _declare(self, self.sample)
         self.home: dict[IConsumer, Group] = {}
         """The group of each consumer."""
-        self._clock: Callable[[], float] | None = None
-        self._wake_at: Callable[[float], None] | None = None
-
-    def policies(self) -> Iterator[Any]:
-        """All that there are."""
-        raise NotImplementedError
 
     def new_group(self) -> Group:
         """One without consumers."""
         policy: Any = self._build()
-        self._set_up(policy)
+        self.set_up(policy)
         return Group(policy)
-
-    def _set_up(self, policy: Any) -> None:
-        if self._clock is not None and ITimed.providedBy(policy):
-            policy.clock = self._clock
-        if self._wake_at is not None and IWoken.providedBy(policy):
-            policy.wake_at = self._wake_at
 
     def join(self, consumer: IConsumer, group: Group) -> None:
         """It is one of them."""
@@ -258,28 +271,6 @@ class Groups:
         group.size -= 1
         group.policy.remove(consumer)
         return group
-
-    @property
-    def clock(self) -> Callable[[], float] | None:
-        """As ITimed says."""
-        return self._clock
-
-    @clock.setter
-    def clock(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        for policy in self.policies():
-            self._set_up(policy)
-
-    @property
-    def wake_at(self) -> Callable[[float], None] | None:
-        """As IWoken says."""
-        return self._wake_at
-
-    @wake_at.setter
-    def wake_at(self, wake_at: Callable[[float], None]) -> None:
-        self._wake_at = wake_at
-        for policy in self.policies():
-            self._set_up(policy)
 
     def sent(self, consumer: IConsumer, delivery: IDelivery) -> None:
         """As ISendWatcher says."""

@@ -29,6 +29,7 @@ __all__ = [
     "IMulticast",
     "IProducer",
     "IRanking",
+    "IReassigning",
     "IReplyWatcher",
     "ISelective",
     "ISendWatcher",
@@ -187,6 +188,16 @@ class IWoken(ITimed):
 
     wake_at = Attribute(
         "Callable[[float], None]: offer what is held again when `clock` says this, if not sooner. Set with `clock`."
+    )
+
+
+class IReassigning(Interface):
+    """Optional facet of a policy: may find that what waits for a consumer without credit should not go on waiting."""
+
+    reassign = Attribute(
+        "Callable[[IConsumer], None]: what waits for this consumer alone is held for any from now on, before what is "
+        "held already, and offered again soon. Set before any consumer is added. A `select` that has called it returns "
+        "None, so that the message does not overtake what came before it."
     )
 
 

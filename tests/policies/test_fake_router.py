@@ -32,6 +32,7 @@ from txrouter.interfaces import (
     IDeliveryWatcher,
     IDistributionPolicy,
     IExpiring,
+    IReassigning,
 )
 from txrouter.policies import pull
 from txrouter.policies.pull import Pull
@@ -66,6 +67,14 @@ class Noting:
     @wake_at.setter
     def wake_at(self, wake_at: Callable[[float], None]) -> None:
         self.policy.wake_at = wake_at
+
+    @property
+    def reassign(self) -> Callable[[IConsumer], None]:
+        return self.policy.reassign  # type: ignore[no-any-return]
+
+    @reassign.setter
+    def reassign(self, reassign: Callable[[IConsumer], None]) -> None:
+        self.policy.reassign = reassign
 
     @property
     def reply_seconds(self) -> float:
@@ -164,6 +173,39 @@ class Impatient(fakes.Sticky):
     def deadline(self, delivery: IDelivery) -> float | None:
         seconds = {"A": 1.0, "B": 5.0}.get(str(delivery.field("subject")))
         return None if seconds is None else delivery.arrived + seconds
+
+
+@implementer(IReassigning)
+class Fickle(fakes.Sticky):
+    """Nothing waits for a consumer that has rejected a message; nor for any, from when a message of subject C comes."""
+
+    reassign: Callable[[IConsumer], None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.avoided: set[Any] = set()
+
+    def remove(self, consumer: Any) -> None:
+        super().remove(consumer)
+        self.avoided.discard(consumer)
+
+    def settled(self, consumer: Any, delivery: IDelivery, outcome: str, seconds: float) -> None:
+        super().settled(consumer, delivery, outcome, seconds)
+        if outcome == "rejected":
+            self._avoid(consumer)
+
+    def select(self, delivery: IDelivery) -> Any:
+        waited_for = [each for each in self.consumers if each.waiting]
+        if waited_for and delivery.field("subject") == "C":
+            for consumer in waited_for:
+                self._avoid(consumer)
+            return None
+        chosen = super().select(delivery)
+        return fakes.WatchingPolicy.select(self, delivery) if chosen in self.avoided else chosen
+
+    def _avoid(self, consumer: Any) -> None:
+        self.avoided.add(consumer)
+        self.reassign(consumer)
 
 
 class FullAndImpatient(fakes.Full, Impatient):
@@ -357,6 +399,7 @@ POLICIES = pytest.mark.parametrize(
         StickyAndAlphabetic,
         FullAndImpatient,
         Impatient,
+        Fickle,
         FullAndAsking,
         Busy,
     ],
@@ -371,7 +414,7 @@ def test_the_fake_router_does_as_the_router_does(policy: type) -> None:
 
 @POLICIES
 def test_a_policy_does_not_notice_its_shadow(policy: type) -> None:
-    run({"policy": policy, "shadows": (Pull, StickyAndChoosy, fakes.Late, Raises)})
+    run({"policy": policy, "shadows": (Pull, StickyAndChoosy, fakes.Late, Fickle, Raises)})
 
 
 def run(attributes: dict[str, object]) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.policies.inside import asking
+from tests.policies.inside import sticky as first_for_each
 from tests.policies.routers import sent_to
 from txrouter.chains import chain
-from txrouter.policies import outlier, pull, round_robin
+from txrouter.policies import outlier, pull, round_robin, slow_start
 from txrouter.testing import FakeConsumer, FakeDelivery, FakeRouter
 
 PLENTY = 1_000_000
@@ -108,6 +109,30 @@ def test_it_works_with_any_policy_inside() -> None:
     settle(router, "a", "rejected", "rejected")
     assert out(router) == {"a"}
     assert Counter(sent_to(router, 300)).keys() == set("bcd")
+
+
+@pytest.mark.parametrize("wrappers", [(), (slow_start.wrapper,)], ids=["alone", "with-slow-start"])
+def test_what_waits_for_it_alone_goes_to_others_in_order(wrappers: tuple[Any, ...]) -> None:
+    """Also where the wrapper outside has the policies know consumers by stand-ins."""
+    factory = chain((*wrappers, outlier.wrapper), first_for_each)
+    router = FakeRouter(factory.build(factory.options(outlier=outlier.Options(failures=1)), random.Random(1)))
+    stuck, other = router.attach("a", credit=1), router.attach("b", credit=PLENTY)
+    messages = [FakeDelivery({"subject": "x"}) for _ in range(4)]
+    assert [router.send(message) for message in messages] == [stuck, None, None, None]
+    router.settle(stuck, "rejected")
+    assert (stuck.waiting, router._unsettled[other]) == (0, messages[1:])
+    router.grant(stuck, 5)
+    assert stuck.in_flight == 0
+
+
+def test_what_waited_goes_before_the_message_that_comes_when_time_is_up() -> None:
+    router = around(first_for_each, "", failures=1, timeout_seconds=10.0)
+    stuck, other = router.attach("a", credit=1), router.attach("b", credit=PLENTY)
+    messages = [FakeDelivery({"subject": "x"}) for _ in range(4)]
+    assert [router.send(message) for message in messages[:3]] == [stuck, None, None]
+    router.later(10.0)
+    assert router.send(messages[3]) is other
+    assert router._unsettled[other] == messages[1:]
 
 
 def test_what_it_has_in_flight_goes_on() -> None:

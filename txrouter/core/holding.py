@@ -332,17 +332,21 @@ class Holding:
         return chosen if may_have_it(chosen) else next(filter(may_have_it, address.consumers), None)
 
     def scatter(self, consumer: Consumer, address: Address) -> None:
-        """A consumer has left: what waited for it alone is for any now, before those that a producer sent later; and
-        what all the others have given back already waits in vain."""
+        """A consumer has left: what waited for it alone is for any now; and what all the others have given back already
+        waits in vain."""
+        self.reassign(address, consumer)
+        for delivery in list(address.returned):
+            if self._nobody_is_left_for(delivery):
+                self.give_up(delivery)
+
+    def reassign(self, address: Address, consumer: Consumer) -> None:
+        """What waits for a consumer alone is for any now, before those that a producer sent later."""
         queue, consumer.queue = consumer.queue, None
         for delivery in reversed(list(queue or ())):
             delivery.shelf = address.held
             address.held[delivery] = None
             address.held.move_to_end(delivery, last=False)
         self.something_changed(address)
-        for delivery in list(address.returned):
-            if self._nobody_is_left_for(delivery):
-                self.give_up(delivery)
 
     # -- offering again ----------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from txrouter.core.deliveries import Delivery, Malformed
 from txrouter.core.links import Address, Consumer
 from txrouter.core.multicast import Multicast
 from txrouter.core.shadow import Shadowed, shadow_failed
-from txrouter.interfaces import IMulticast, IReplyWatcher, ITimed, IUnavailable, IWoken
+from txrouter.interfaces import IMulticast, IReassigning, IReplyWatcher, ITimed, IUnavailable, IWoken
 
 if TYPE_CHECKING:
     from txrouter.core.router import Router
@@ -27,7 +27,7 @@ __all__ = ["Policies", "PolicyError", "Unavailable"]
 
 
 class PolicyError(Exception):
-    """A policy returned what is not a consumer of its address."""
+    """A policy named what is not a consumer of its address."""
 
 
 class Unavailable(LookupError):
@@ -62,9 +62,6 @@ class Policies:
         """Build an address its policy, and the shadow that it may have. They have heard of no consumer yet."""
         self._install(address, distribution, self._build_for(address, distribution))
 
-    def _build_for(self, address: Address, distribution: Distribution) -> Any:
-        return self._build(address, distribution, partial(self._router.holding.wake_at, address))
-
     def _install(self, address: Address, distribution: Distribution, policy: Any) -> None:
         router = self._router
         multicast = Multicast(router, policy) if IMulticast.providedBy(policy) else None
@@ -74,21 +71,38 @@ class Policies:
         router.replies.follow(address)
         router.observations.follow(address)
 
-    def _build(self, address: Address, distribution: Distribution, wake_at: Callable[[float], None]) -> Any:
+    def _build_for(self, address: Address, distribution: Distribution) -> Any:
+        wake_at = partial(self._router.holding.wake_at, address)
+        return self._build(address, distribution, wake_at, partial(self._reassign, address))
+
+    def _build(
+        self,
+        address: Address,
+        distribution: Distribution,
+        wake_at: Callable[[float], object],
+        reassign: Callable[[Consumer], object],
+    ) -> Any:
         factory: Any = distribution.factory
         policy = factory.build(distribution.options, random.Random(f"{self._router.seed}/{address.name}"))
         if ITimed.providedBy(policy):
             policy.clock = self._clock
         if IWoken.providedBy(policy):
             policy.wake_at = wake_at
+        if IReassigning.providedBy(policy):
+            policy.reassign = reassign
         return policy
+
+    def _reassign(self, address: Address, consumer: Consumer) -> None:
+        if consumer.source is not address:
+            raise PolicyError(f"it reassigned what waits for {consumer!r}, which is no consumer of the address")
+        self._router.holding.reassign(address, consumer)
 
     def _shadow(self, address: Address, distribution: Distribution, policy: Any) -> Shadowed | None:
         """The policy with a shadow, if there is to be one."""
         if distribution.shadow is None or isinstance(policy, Multicast):
             return None
         try:
-            shadow = self._build(address, distribution.shadow, _never_mind)
+            shadow = self._build(address, distribution.shadow, _never_mind, _never_mind)
             return Shadowed(self._router, address.name, policy, shadow, distribution.shadow)
         except Exception as error:
             shadow_failed(self._router, address.name, distribution.shadow, error)
@@ -250,8 +264,8 @@ class Policies:
         self._router.report("policy failed", {"address": address.name, "policy": address.policy, "error": error})
 
 
-def _never_mind(_when: float) -> None:
-    """A shadow wants to be asked again. It holds nothing."""
+def _never_mind(_what: object) -> None:
+    """A shadow wants what is held to be offered again. It holds nothing."""
 
 
 def _arrival(delivery: Delivery) -> float:

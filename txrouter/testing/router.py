@@ -13,6 +13,7 @@ from txrouter.interfaces import (
     IDistributionPolicy,
     IExpiring,
     IRanking,
+    IReassigning,
     IReplyWatcher,
     ISelective,
     ISendWatcher,
@@ -50,7 +51,7 @@ class FakeRouter:
         self.returned: list[FakeDelivery] = []
         self.expired: list[FakeDelivery] = []
         self._again = False
-        """While it is offered what is held, something changed."""
+        """Something changed, so that what is held has to be offered."""
         self._wakes_at = inf
         self._ranks: dict[FakeDelivery, float] = {}
         self._requests: list[_Request] = []
@@ -66,6 +67,8 @@ class FakeRouter:
             self.policy.clock = self._clock
         if IWoken.providedBy(self.policy):
             self.policy.wake_at = self._wake_at
+        if IReassigning.providedBy(self.policy):
+            self.policy.reassign = self._reassign
 
     def _clock(self) -> float:
         return self.now
@@ -139,6 +142,10 @@ class FakeRouter:
     def _scatter(self, consumer: FakeConsumer) -> None:
         """To the policy it has left."""
         self._requests = [each for each in self._requests if each.consumer is not consumer]
+        self._reassign(consumer)
+
+    def _reassign(self, consumer: FakeConsumer) -> None:
+        self._again |= bool(self._queues[consumer])
         for delivery in reversed(self._queues[consumer]):
             self._shelve(delivery, self.held, first=True)
         self._queues[consumer] = []
@@ -179,6 +186,7 @@ class FakeRouter:
         if ICreditWatcher.providedBy(self.policy):
             self.policy.credit_changed(consumer, delta)
         if delta < 0:
+            self._end_turn()
             return
         queue = self._queues[consumer]
         while queue and consumer.credit > 0:
@@ -191,6 +199,7 @@ class FakeRouter:
         consumer.capacity = capacity
         if ICapacityWatcher.providedBy(self.policy):
             self.policy.capacity_changed(consumer)
+        self._end_turn()
 
     def send(self, delivery: FakeDelivery | None = None) -> FakeConsumer | None:
         """A message arrives. Returns who it is sent to at once; None if it is held, or waits for a consumer."""
@@ -203,8 +212,9 @@ class FakeRouter:
         if choice is None:
             if self.consumers:
                 self._shelve(delivery, self.held)
-            return None
-        return self._give(choice, delivery)
+            return self._end_turn().get(delivery)
+        taker = self._give(choice, delivery)
+        return self._end_turn().get(delivery, taker)
 
     def settle(
         self, consumer: FakeConsumer, outcome: str = "accepted", seconds: float = 0.0, index: int = 0
@@ -328,6 +338,9 @@ class FakeRouter:
         if choice is not None:
             self._send(choice, delivery)
         return choice
+
+    def _end_turn(self) -> dict[FakeDelivery, FakeConsumer]:
+        return self._offer() if self._again else {}
 
     def _offer(self) -> dict[FakeDelivery, FakeConsumer]:
         """Offer what is returned and what is held. Returns who got what of the latter."""

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from zope.interface import implementer
 
-from tests.unit.core.fakes import FakeConsumer, Stage, WatchingPolicy, distribution
+from tests.unit.core.fakes import FakeConsumer, Stage, Sticky, WatchingPolicy, distribution
 from txrouter.core.outcomes import ACCEPTED, LOST, RELEASED, Outcome
 from txrouter.core.policies import PolicyError
-from txrouter.interfaces import ICapacityWatcher, IDelivery, IDistributionPolicy
+from txrouter.interfaces import ICapacityWatcher, IConsumer, IDelivery, IDistributionPolicy, IReassigning
 
 # -- what it hears ---------------------------------------------------------------------------------
 
@@ -294,6 +294,30 @@ def test_a_policy_that_returns_a_consumer_of_another_address_is_counted() -> Non
     message = stage.producer("q").sends()
     assert (own.got, foreign[0].got) == ([message], [])
     assert stage.counters["policy_errors"] == 1
+
+
+@implementer(IReassigning)
+class Reassigns(Sticky):
+    """What waits for a consumer that is named so is to go to any, when a message is settled."""
+
+    of: Any
+    reassign: Callable[[IConsumer], None]
+
+    def settled(self, consumer: Any, delivery: IDelivery, outcome: str, seconds: float) -> None:
+        self.reassign(self.of)
+
+
+@pytest.mark.parametrize("address", ["q", "other"])
+def test_a_policy_that_reassigns_what_waits_for_a_consumer_of_another_address_is_counted(address: str) -> None:
+    stage = Stage(Reassigns)
+    consumers = {name: stage.consumer(name) for name in ("q", "other")}
+    settles = stage.consumer("q", credit=1)
+    stage.address().policy.of = consumers[address]
+    waits = stage.producer(address).sends(group_id=consumers[address].id)
+    message = stage.producer("q").sends()
+    settles.settles(message, ACCEPTED)
+    assert stage.counters["policy_errors"] == (address == "other")
+    assert (waits in stage.address(address).held) is (address == "q")
 
 
 def test_where_nobody_has_credit_a_message_waits_whatever_the_policy_says() -> None:
