@@ -10,80 +10,42 @@ takes next to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from zope.interface import implementer
 
 from txrouter.interfaces import (
     IConsumer,
-    IDelivery,
     IDescribed,
     IDistributionPolicy,
     IDistributionPolicyFactory,
     IDistributionWrapperFactory,
 )
 from txrouter.policies.round_robin import RoundRobin
-from txrouter.policies.wrapper import Group, Groups, described
+from txrouter.policies.tiers import Tiers
+from txrouter.policies.wrapper import described
 
 __all__ = ["Closest", "Options", "factory", "wrapper"]
 
 
 @implementer(IDistributionPolicy, IDescribed)
-class Closest(Groups):
+class Closest(Tiers):
     """See the module."""
 
-    def __init__(self, build: Callable[[], IDistributionPolicy]) -> None:
-        self._groups: dict[int, Group] = {}
-        """By what they cost, the cheapest first."""
-        super().__init__(build)
-
-    def policies(self) -> Iterator[Any]:
-        """As Groups says."""
-        yield self.sample
-        for group in self._groups.values():
-            yield group.policy
-
-    def add(self, consumer: IConsumer) -> None:
-        """It joins those of its cost."""
-        cost = consumer.cost
-        if cost not in self._groups:
-            self._groups[cost] = self.new_group()
-            self._groups = dict(sorted(self._groups.items()))
-        self.join(consumer, self._groups[cost])
-
-    def remove(self, consumer: IConsumer) -> None:
-        """It leaves them."""
-        if not self.leave(consumer).size:
-            del self._groups[consumer.cost]
-
-    def select(self, delivery: IDelivery) -> IConsumer | None:
-        """Whom the policy chooses of the nearest, if it chooses one of these."""
-        for group in self._groups.values():
-            consumer = group.select(delivery)
-            if consumer is not None:
-                return consumer
-        return None
-
-    def rank(self, delivery: IDelivery) -> float:
-        """As IRanking says."""
-        nearest = next((group.policy for group in self._groups.values()), self.sample)
-        return float(nearest.rank(delivery))
+    def tier_of(self, consumer: IConsumer) -> int:
+        """Those of the least cost come first."""
+        cost: int = consumer.cost
+        return cost
 
     @property
     def by(self) -> str:
         """As IExplains says."""
         return f"the least cost; among equals, {self.sample.by}"
 
-    def candidates(self, delivery: IDelivery) -> Iterator[tuple[IConsumer, float | str]]:
-        """Those whom the policies would choose among, the nearest first."""
-        for group in self._groups.values():
-            yield from group.policy.candidates(delivery)
-
     def describe(self) -> dict[str, object]:
         """What the policies say of themselves, by the cost of their consumers, the nearest first."""
-        return {str(cost): described(group.policy) for cost, group in self._groups.items()}
+        return {str(cost): described(group.policy) for cost, group in self.tiers.items()}
 
 
 @dataclass(frozen=True)
