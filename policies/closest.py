@@ -5,7 +5,7 @@ near consumer without credit captures nothing: the message goes to the next one 
 
 It is a wrapper: `closest + pull` chooses among consumers of equal cost as `pull` does, and so with any policy. Alone it
 is `closest + round-robin`. There are as many costs as there are ways to other routers, so trying one after the other
-takes next to nothing.
+takes next to nothing. The name is Qpid Dispatch's, where a near consumer without credit does capture messages.
 """
 
 from __future__ import annotations

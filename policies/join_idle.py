@@ -12,6 +12,7 @@ same as `pull`; at high load `pull` is somewhat better, as it knows the least lo
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -42,8 +43,9 @@ class JoinIdle:
 
     def __init__(self, random: Random) -> None:
         self._ready = Ready(random)
-        self._idle: dict[IConsumer, None] = {}
-        """Those without anything in flight, the longest idle first; and some whose credit is gone."""
+        self._idle: OrderedDict[IConsumer, None] = OrderedDict()
+        """Those without anything in flight, the longest idle first; and some whose credit is gone. No dict, which looks
+        for its first among all those that were before it."""
 
     def add(self, consumer: IConsumer) -> None:
         """It is idle, or can be drawn, if it has credit."""

@@ -4,7 +4,8 @@ For notifications, and for calls that all instances of a service are to hear. An
 producer when every copy is, with the outcome that says most: REJECTED before ACCEPTED before MODIFIED before RELEASED.
 
 A consumer without credit would stall all the others, so they wait for it only for a time, and after that it goes
-without until it gives credit again. `when_full` says which time, and whether its link is ended.
+without until it gives credit again. `when_full` says which time, and whether its link is ended. The name is Qpid
+Dispatch's; RabbitMQ has it as a fanout exchange.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ that wait for it alone.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -106,8 +107,9 @@ class Outlier(Wrapper):
         self._watches = bool(options.timeout_seconds or options.reply_seconds)
         self._watched: dict[IConsumer, dict[IDelivery, bool]] = {}
         """What is in flight, and whether that is a request; where it matters how long it takes."""
-        self._due: dict[IDelivery, tuple[float, IConsumer]] = {}
-        """When what is in flight has failed, the oldest first; where it can."""
+        self._due: OrderedDict[IDelivery, tuple[float, IConsumer]] = OrderedDict()
+        """When what is in flight has failed, the oldest first; where it can. No dict, which looks for its first among
+        all those that were before it."""
         self._refused: IConsumer | None = None
         """It has just said by its outcome that there will be no reply."""
         self._sat_out = 0

@@ -17,6 +17,7 @@ Policies that choose one consumer for each key, and let messages wait for it, ar
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -88,8 +89,9 @@ class SlowStart(Wrapper):
         self._seconds = options.seconds
         self._initial = options.initial
         self._choose: Callable[[IDelivery], IConsumer | None] = inner.select
-        self._newcomers: dict[IConsumer, _Newcomer] = self.apart
+        self._newcomers: OrderedDict[IConsumer, _Newcomer] = OrderedDict()
         """In the order they came."""
+        self.apart = self._newcomers
         self._first_ends = 0.0
         """When it is to be looked who is new no more; not after the first of them is."""
         self._sum_since = 0.0

@@ -49,29 +49,10 @@ class View:
         self.cost: int = consumer.cost
         self.place: Any = None
 
-    @property
-    def credit(self) -> int:
-        """How many deliveries may be sent to it."""
-        credit: int = self.consumer.credit
-        return credit
-
-    @property
-    def in_flight(self) -> int:
-        """How many are sent to it and not settled."""
-        in_flight: int = self.consumer.in_flight
-        return in_flight
-
-    @property
-    def waiting(self) -> int:
-        """How many wait for it and no other."""
-        waiting: int = self.consumer.waiting
-        return waiting
-
-    @property
-    def capacity(self) -> float:
-        """How much it takes, relative to others."""
-        capacity: float = self.consumer.capacity
-        return capacity
+    credit = property(attrgetter("consumer.credit"))
+    in_flight = property(attrgetter("consumer.in_flight"))
+    waiting = property(attrgetter("consumer.waiting"))
+    capacity = property(attrgetter("consumer.capacity"))
 
 
 def _handed_on(name: str) -> Any:

@@ -10,6 +10,7 @@ less would be a frame for every message.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from itertools import islice
 from typing import Final, Generic, TypeVar
@@ -38,7 +39,7 @@ class Rate(Generic[T]):
         self._at = now
         self._step = max(1.0, rate * STEP)
         self._members = 0
-        self._waiting: dict[T, int] = {}
+        self._waiting: OrderedDict[T, int] = OrderedDict()
         self.is_due = False
         """Whether somebody sees to it that those who wait are called: for the use of who does."""
 
