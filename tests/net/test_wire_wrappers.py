@@ -7,6 +7,7 @@ from pytest_twisted import ensureDeferred
 
 from tests.net.conftest import Start
 from tests.net.links import ACCEPTED, Sender, State
+from tests.net.waiting import wait_until
 
 HELLO = b"\0Sw\xa1\5hello"
 REJECTED = State("rejected")
@@ -42,6 +43,25 @@ async def test_what_is_held_goes_to_who_comes_back_after_sitting_out(start: Star
     good = await router.receiver("x", credit=5, takes=ACCEPTED)
     await send(await router.sender("x"), 8)
     assert (len(bad.messages), len(good.messages)) == (3, 5)
+
+
+@ensureDeferred
+async def test_what_waits_for_who_sits_out_goes_to_another_in_order(start: Start) -> None:
+    router = await start(**chained("outlier + sticky", load=0.0, outlier={"failures": 1}))
+    receivers = [await router.receiver("x", credit=1) for _ in range(2)]
+    producer = await router.sender("x")
+    await producer.credited(3)
+    for number in range(3):
+        producer.send(proton.Message(f"{number}", group_id="g"))
+    consumers = router.core.addresses["x"].consumers
+    await wait_until(lambda: sum(each.waiting for each in consumers) == 2)
+    await wait_until(lambda: any(receiver.messages for receiver in receivers))
+    bad, good = sorted(receivers, key=lambda receiver: len(receiver.messages), reverse=True)
+    bad.messages[0].settle(REJECTED)
+    bad.flow(10)
+    good.flow(10)
+    await good.count(2)
+    assert (bad.bodies, good.bodies) == (["0"], ["1", "2"])
 
 
 @ensureDeferred
