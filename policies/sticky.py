@@ -15,8 +15,7 @@ consumers at a time, or for the order of a group to be kept, the load must not b
 
 Messages without a key go to the consumer with the fewest messages in flight, of those with credit.
 
-Who has a key is looked up once and remembered, until a consumer comes or goes. That costs a few microseconds, also where
-there are thousands.
+Who has a key is looked up once, in a few microseconds, and remembered until a consumer comes or goes.
 """
 
 from __future__ import annotations

@@ -13,10 +13,14 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 from tests.policies.inside import asking, choosy, inside, sticky
 from txrouter.chains import chain
 from txrouter.policies import (
+    adaptive,
     closest,
     deadline,
+    exclusive,
+    join_idle,
     least_work,
     outlier,
+    peak_ewma,
     power_of_two,
     priority,
     pull,
@@ -34,12 +38,25 @@ INSIDE = [
     choosy,
     *(
         each.factory
-        for each in (deadline, least_work, power_of_two, priority, pull, reply_aware, round_robin, weighted)
+        for each in (
+            adaptive,
+            deadline,
+            exclusive,
+            join_idle,
+            least_work,
+            peak_ewma,
+            power_of_two,
+            priority,
+            pull,
+            reply_aware,
+            round_robin,
+            weighted,
+        )
     ),
 ]
-"""And those that may let a message wait for a consumer without credit."""
-HOLDING = [choosy, deadline.factory, reply_aware.factory]
-"""Those that hold messages although there is credit."""
+"""Those for which a message never waits for one consumer; the others have a test of their own."""
+HOLDING = [choosy, *(each.factory for each in (adaptive, deadline, exclusive, reply_aware))]
+"""Of these, those that hold messages although there is credit."""
 FEW = settings(PolicyContract.TestCase.settings, max_examples=15, stateful_step_count=40, phases=[Phase.generate])
 
 VALUES = st.sampled_from(["a", "b", "a,b", "", 1, b"x", None, True])
