@@ -13,7 +13,7 @@ from tests.policies.inside import asking
 from tests.policies.inside import sticky as first_for_each
 from tests.policies.routers import sent_to
 from txrouter.chains import chain
-from txrouter.policies import outlier, pull, round_robin, slow_start
+from txrouter.policies import closest, outlier, pull, round_robin, slow_start, subset
 from txrouter.testing import FakeConsumer, FakeDelivery, FakeRouter
 
 PLENTY = 1_000_000
@@ -111,12 +111,14 @@ def test_it_works_with_any_policy_inside() -> None:
     assert Counter(sent_to(router, 300)).keys() == set("bcd")
 
 
-@pytest.mark.parametrize("wrappers", [(), (slow_start.wrapper,)], ids=["alone", "with-slow-start"])
-def test_what_waits_for_it_alone_goes_to_others_in_order(wrappers: tuple[Any, ...]) -> None:
-    """Also where the wrapper outside has the policies know consumers by stand-ins."""
-    factory = chain((*wrappers, outlier.wrapper), first_for_each)
+@pytest.mark.parametrize("outside", [None, closest, slow_start, subset], ids=lambda each: each and each.wrapper.name)
+def test_what_waits_for_it_alone_goes_to_others_in_order(outside: Any) -> None:
+    """Also where wrappers outside have the policies know consumers by stand-ins."""
+    wrappers = (outlier.wrapper,) if outside is None else (outside.wrapper, outlier.wrapper)
+    factory = chain(wrappers, first_for_each)
     router = FakeRouter(factory.build(factory.options(outlier=outlier.Options(failures=1)), random.Random(1)))
-    stuck, other = router.attach("a", credit=1), router.attach("b", credit=PLENTY)
+    stuck = router.attach("a", credit=1, properties={"subset": "a"})
+    other = router.attach("b", credit=PLENTY, properties={"subset": "b"})
     messages = [FakeDelivery({"subject": "x"}) for _ in range(4)]
     assert [router.send(message) for message in messages] == [stuck, None, None, None]
     router.settle(stuck, "rejected")
