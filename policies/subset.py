@@ -63,6 +63,8 @@ class Options:
 
 def text_of(value: object) -> str:
     """A value as it is compared; empty where there is none."""
+    if value is None:
+        return ""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, bool):
@@ -181,7 +183,9 @@ class Subset(Groups):
     def _choose_of_all(self, delivery: IDelivery) -> IConsumer | None:
         if self._all is None:
             if len(self._groups) <= 1:
-                return next((group.select(delivery) for group in self._groups.values()), None)
+                for group in self._groups.values():
+                    return group.select(delivery)
+                return None
             self._all = Wrapper(self.new_group().policy)
             for consumer in self.home:
                 self._add_to_all(self._all, consumer)
