@@ -14,7 +14,7 @@ from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.effort import EFFORT, SEED, histories, seed_shown
-from tests.unit.core.fakes import StickyAndChoosy, WatchingPolicy
+from tests.unit.core.fakes import StickyAndChoosy, WatchingPolicy, distribution
 from tests.unit.core.machine import STEPS, RouterMachine
 from txrouter.chains import chain
 from txrouter.interfaces import IDelivery
@@ -75,6 +75,18 @@ class OutlierMachine(RouterMachine):
     always_willing = False
 
 
+class Patient(WatchingPolicy):
+    """Everything is for the first consumer, and waits for it."""
+
+    def select(self, delivery: IDelivery) -> Any:
+        return self.consumers[0] if self.consumers else None
+
+
+class ReassigningMachine(RouterMachine):
+    policy = chain((HastyWrapper(),), distribution(Patient).factory)
+    always_willing = False
+
+
 class Mad(WatchingPolicy):
     """Chooses anybody, nobody or nonsense, and raises wherever it can."""
 
@@ -129,6 +141,7 @@ class MadMachine(RouterMachine):
         (StickyAndChoosyMachine, 2),
         (WrappedMachine, 1),
         (OutlierMachine, 1),
+        (ReassigningMachine, 2),
         (MadMachine, 2),
     ],
 )
