@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ from txrouter.interfaces import (
     IDistributionPolicyFactory,
     IProducer,
     IRanking,
+    IReassigning,
     IReplyWatcher,
     ISelective,
 )
@@ -73,6 +74,20 @@ class Waits(First):
 
     def select(self, delivery: IDelivery) -> IConsumer | None:
         return self.consumers[0] if self.consumers else None
+
+
+@implementer(IReassigning)
+class Restless(Waits):
+    """Everything waits for one consumer; when something does already, for another."""
+
+    reassign: Callable[[IConsumer], None]
+
+    def select(self, delivery: IDelivery) -> IConsumer | None:
+        if self.consumers and self.consumers[0].waiting:
+            self.consumers.append(self.consumers.pop(0))
+            self.reassign(self.consumers[-1])
+            return None
+        return super().select(delivery)
 
 
 @implementer(IReplyWatcher)
@@ -483,6 +498,10 @@ def test_the_contract_accepts_a_plain_policy() -> None:
 def test_the_contract_accepts_a_policy_that_waits_if_it_says_so() -> None:
     assert complaint(Waits, examples=30, work_conserving=False) == ""
     assert "there is credit of" in complaint(Waits)
+
+
+def test_the_contract_accepts_a_policy_that_has_what_waits_for_one_consumer_go_to_another() -> None:
+    assert complaint(Restless, examples=100, work_conserving=False) == ""
 
 
 def test_the_contract_accepts_a_policy_that_holds_for_a_time_if_it_says_so() -> None:

@@ -131,7 +131,11 @@ class _StrictRouter(FakeRouter):
         return len(self.held) + len(self.returned) + sum(each.waiting for each in self.consumers.values())
 
     def _numbers(self) -> list[tuple[object, ...]]:
-        return [(each.credit, each.in_flight, each.waiting, each.capacity) for each in self.consumers.values()]
+        """What a policy may read and not write. What waits for a consumer goes if the policy reassigns it."""
+        return [
+            (each.credit, each.in_flight, each.waiting - len(self._queues[each]), each.capacity)
+            for each in self.consumers.values()
+        ]
 
 
 class PolicyContract(stateful.RuleBasedStateMachine):
