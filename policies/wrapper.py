@@ -118,7 +118,6 @@ class Wrapper(_Around):
         """The requests of each whose replies the inner policy awaits: of those that were sent before it knew a consumer
         as what it does now, it is to hear nothing."""
 
-
     def policies(self) -> Iterator[Any]:
         """As _Around says."""
         yield self.inner
