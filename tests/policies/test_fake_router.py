@@ -335,7 +335,7 @@ class Alike(RuleBasedStateMachine):
     def replies(self, index: int) -> None:
         if self.fake.requests:
             index %= self.fake.requests
-            id = self.fake._requests[index].delivery.field("message_id")
+            id = self.fake._replies.awaited[index].delivery.field("message_id")
             self.producer_of_answers.sends(to=ANSWERS, correlation_id=id)
             self.stage.turn()
             self.fake.reply(index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort_left, insort_right
 from collections.abc import Hashable
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from txrouter.interfaces import (
     ICapacityWatcher,
@@ -14,7 +14,6 @@ from txrouter.interfaces import (
     IExpiring,
     IRanking,
     IReassigning,
-    IReplyWatcher,
     ISelective,
     ISendWatcher,
     ISettlementWatcher,
@@ -22,18 +21,9 @@ from txrouter.interfaces import (
     IWoken,
 )
 from txrouter.testing.fakes import FakeConsumer, FakeDelivery
+from txrouter.testing.replies import Replies
 
 __all__ = ["FakeRouter"]
-
-
-class _Request(NamedTuple):
-    number: int
-    consumer: FakeConsumer
-    delivery: FakeDelivery
-    sent_at: float
-    given_up_at: float
-    known_by: tuple[object, object]
-    """The address its reply is sent to, and the correlation id that this has."""
 
 
 class FakeRouter:
@@ -54,8 +44,7 @@ class FakeRouter:
         """Something changed, so that what is held has to be offered."""
         self._wakes_at = inf
         self._ranks: dict[FakeDelivery, float] = {}
-        self._requests: list[_Request] = []
-        self._asked = 0
+        self._replies = Replies()
         self._queues: dict[FakeConsumer, list[FakeDelivery]] = {}
         self._unsettled: dict[FakeConsumer, list[FakeDelivery]] = {}
         self._released: dict[FakeDelivery, set[FakeConsumer]] = {}
@@ -69,6 +58,7 @@ class FakeRouter:
             self.policy.wake_at = self._wake_at
         if IReassigning.providedBy(self.policy):
             self.policy.reassign = self._reassign
+        self._replies.use(policy)
 
     def _clock(self) -> float:
         return self.now
@@ -87,7 +77,6 @@ class FakeRouter:
             consumer.waiting = 0
             consumer.place = None
         held.sort(key=lambda each: each.arrived)
-        self._requests.clear()
         self._ranks.clear()
         self._use(policy)
         for consumer in self.consumers.values():
@@ -131,17 +120,12 @@ class FakeRouter:
         woken = self._wakes_at <= self.now
         if woken:
             self._wakes_at = inf
-        due = sorted(
-            (each for each in self._requests if each.given_up_at <= self.now), key=lambda each: each.given_up_at
-        )
-        for request in due:
-            self._over(request, None)
-        if woken or (due and self.held):
+        if (self._replies.expire(self.now) and self.held) or woken:
             self._offer()
 
     def _scatter(self, consumer: FakeConsumer) -> None:
         """To the policy it has left."""
-        self._requests = [each for each in self._requests if each.consumer is not consumer]
+        self._replies.left(consumer)
         self._reassign(consumer)
 
     def _reassign(self, consumer: FakeConsumer) -> None:
@@ -230,8 +214,7 @@ class FakeRouter:
         if ISettlementWatcher.providedBy(self.policy):
             self.policy.settled(consumer, delivery, outcome, seconds)
         if outcome not in ("accepted", "settled"):
-            for request in [each for each in self._requests if each[1:3] == (consumer, delivery)]:
-                self._over(request, None)
+            self._replies.refused(consumer, delivery)
         taker = None
         if outcome == "released":
             self._released.setdefault(delivery, set()).add(consumer)
@@ -246,15 +229,15 @@ class FakeRouter:
     @property
     def requests(self) -> int:
         """How many replies are awaited."""
-        return len(self._requests)
+        return len(self._replies.awaited)
 
     def reply(self, index: int = 0) -> None:
         """A reply comes: to the oldest request, or the one after `index` others.
 
         :raise IndexError: there is no such request.
         """
-        request = self._requests[index]
-        self._over(request, self.now - request.sent_at)
+        request = self._replies.awaited[index]
+        self._replies.over(request, self.now - request.sent_at)
         if self.held:
             self._offer()
 
@@ -263,7 +246,7 @@ class FakeRouter:
 
         :raise IndexError: there is no such request.
         """
-        self._over(self._requests[index], None)
+        self._replies.over(self._replies.awaited[index], None)
         if self.held:
             self._offer()
 
@@ -387,23 +370,5 @@ class FakeRouter:
             self._unsettled[consumer].append(delivery)
         if ISendWatcher.providedBy(self.policy):
             self.policy.sent(consumer, delivery)
-        if IReplyWatcher.providedBy(self.policy):
-            self._expect(consumer, delivery)
-
-    def _expect(self, consumer: FakeConsumer, delivery: FakeDelivery) -> None:
-        to, id = delivery.field("reply_to"), delivery.field("message_id")
-        if id is None:
-            id = delivery.field("correlation_id")
-        if not to or id is None:
-            return
-        for request in [each for each in self._requests if each.known_by == (to, id)]:
-            self._over(request, None)  # which of the two is replied to nobody can tell
+        if self._replies.sent(consumer, delivery, self.now):
             self._again |= bool(self.held)
-        given_up_at = self.now + self.policy.reply_seconds
-        self._asked += 1
-        self._requests.append(_Request(self._asked, consumer, delivery, self.now, given_up_at, (to, id)))
-        self.policy.asked(consumer, delivery, self._asked)
-
-    def _over(self, request: _Request, seconds: float | None) -> None:
-        self._requests.remove(request)
-        self.policy.answered(request.consumer, request.number, seconds)
