@@ -110,7 +110,7 @@ class Adaptive:
 
     def _gets(self, consumer: IConsumer, key: Hashable) -> None:
         self._sent = number = self._sent + 1
-        consumer.place.gets(key, number)
+        consumer.place.gets(key, number, self._has(consumer))
 
     def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
         """It has one less, which took so long."""
@@ -125,8 +125,8 @@ class Adaptive:
             self._learned += 1
             number, level, earlier = known
             place.did(number, level, earlier, seconds)
-            if place.limit < self._limit == UNLIMITED:
-                self._first_is_learned(place.limit)
+            if place.known < self._limit == UNLIMITED:
+                self._first_is_learned(place.known)
         self._changed(consumer)
         if self._learned >= SELDOM:
             self._learned = 0
@@ -145,7 +145,7 @@ class Adaptive:
         """A consumer has too many. Without limits the others would be sent what it is not sent any more."""
         self._limit = limit
         for consumer in self._consumers:
-            if consumer.place.limit == UNLIMITED:
+            if consumer.place.known == UNLIMITED:
                 consumer.place.begin_with(limit)
                 self._changed(consumer)
 

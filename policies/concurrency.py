@@ -6,7 +6,7 @@ were, and the limit is not too high. This needs nothing but the order, and so do
 differs. Where they all take about as long, they do not overtake each other; but then it shows in how long they take
 whether one that was sent to a consumer with so many had to wait there: it takes longer than those that found fewer.
 Times are compared as averages of logarithms, so that the few very long messages that are usual do not drown the rest,
-and only where they are more than chance.
+and only where they are more than chance. A consumer that always has many is sent fewer for a moment, to compare.
 
 A consumer has no limit until it is seen to have too many. Where what comes last has to wait, the limit becomes so much
 lower as it takes longer, though not lower than was seen to be worked on; and it is raised by a quarter each time that
@@ -84,12 +84,25 @@ class _Mean:
 class Concurrency(Pace):
     """What is known of a consumer."""
 
-    __slots__ = ("began", "done", "known", "limit", "most", "numbers", "patience", "sent", "since", "slots", "times")
+    __slots__ = (
+        "began",
+        "compares",
+        "done",
+        "known",
+        "limit",
+        "most",
+        "numbers",
+        "patience",
+        "sent",
+        "since",
+        "slots",
+        "times",
+    )
 
     def __init__(self) -> None:
         super().__init__()
         self.limit = UNLIMITED
-        """So many it is sent; more than is known while that is tried."""
+        """So many it is sent; more than is known while that is tried, or less."""
         self.known = UNLIMITED
         """So many it is good for, as far as is known; or for want of that, so many as others are."""
         self.slots = 1
@@ -104,10 +117,13 @@ class Concurrency(Pace):
         """The number of the last message that was sent before the limit became what it is."""
         self.most = 1
         """How many were seen to be worked on since then."""
+        self.compares = 0
+        """The level that is compared with what is sent now, while less is tried than is known; or else 0."""
         self.done = 0
         """How many were done in that time, with as many in flight as that."""
         self.since = 0
-        """How many were done with as much in flight as is known to be good, since more was tried last."""
+        """How many were done with as much in flight as is known to be good, or with nothing to compare that with, since
+        something else was tried last."""
         self.patience = 1
         """How many it takes."""
 
@@ -116,12 +132,13 @@ class Concurrency(Pace):
         self.known = max(usual, self.slots)
         self._use(2 * self.known)
 
-    def gets(self, key: Hashable, number: int) -> None:
+    def gets(self, key: Hashable, number: int, has: int) -> None:
         """It was sent one, which is known by that key from now on.
 
         :param number: higher than those of all that were sent before.
+        :param has: how many it has, with this one.
         """
-        level = len(self.numbers).bit_length()
+        level = (has - 1).bit_length()
         while len(self.times) <= level:
             self.times.append(_Mean())
         self.sent[key] = number, level
@@ -157,7 +174,9 @@ class Concurrency(Pace):
             self.slots = max(self.slots, (1 << level - 1) + 1)
         is_at_limit = len(self.numbers) + 1 >= self.limit
         self.done += is_at_limit
-        if self.most >= self.limit > self.known:
+        if self.compares:
+            self._compare()
+        elif self.most >= self.limit > self.known:
             self._is_good()
         elif longer:
             self._has_too_many(level)
@@ -171,6 +190,30 @@ class Concurrency(Pace):
             # Whoever is slow has others wait longer in vain.
             if self.since * USUAL >= self.patience * self.pace:
                 self._use(self.known + max(1, self.known // 4))
+        elif self.limit == self.known and self._is_dark(level):
+            self.since += 1
+            if self.since >= max(self.patience, SEEN << level):
+                self._try_less(level)
+
+    def _is_dark(self, level: int) -> bool:
+        """Whether it always has so many that nobody can tell whether they wait."""
+        return level > 1 and self.slots <= 1 << level - 2 and sum(each.count for each in self.times[:level]) < ENOUGH
+
+    def _try_less(self, level: int) -> None:
+        """Send it a quarter of that, to compare how long they take."""
+        self._use(1 << max(0, level - 2))
+        self.compares = level
+
+    def _compare(self) -> None:
+        longer = self._compared(self.compares)
+        if longer:
+            tried = (self.limit - 1).bit_length()
+            self._has_too_many(self.compares)
+            if tried:
+                self._try_less(tried)
+        elif longer is False or self.done > SEEN * self.limit:
+            self.slots = max(self.slots, (1 << self.compares - 1) + 1)
+            self._was_in_vain()
 
     def _compared(self, level: int) -> bool | None:
         """Whether messages sent at this level took longer than those that found it with less; or None, by chance."""
@@ -197,7 +240,8 @@ class Concurrency(Pace):
             alone = next(each for each in self.times if each.count)
             times_as_long = exp(self.times[level].value - alone.value)
             it_had = (3 << level) / 4  # on average, with this one
-            self.known = max(self.most, min(self.limit * 3 // 4, (1 << level) - 1, ceil(it_had / times_as_long)))
+            enough = min(max(self.limit, self.known) * 3 // 4, (1 << level) - 1, ceil(it_had / times_as_long))
+            self.known = max(self.most, enough)
             self.slots = min(self.slots, self.known)
             self.patience = PATIENCE
             self._use(self.known)
@@ -211,7 +255,7 @@ class Concurrency(Pace):
         self.limit = limit
         self.began = self.numbers[-1] if self.numbers else 0
         self.most = 1
-        self.done = self.since = 0
+        self.compares = self.done = self.since = 0
         level = (limit - 1).bit_length()
         if level and level < len(self.times):
             self.times[level] = _Mean()  # it is not the same any more

@@ -97,6 +97,31 @@ def test_who_comes_later_and_is_good_for_less_is_sent_less() -> None:
     assert of(router, "b")["known"] == 1
 
 
+def is_full(slots: int) -> FakeRouter:
+    """A consumer has ten messages when the policy takes over, and always ten, as there are always more."""
+    router = router_of(adaptive)
+    consumer = router.attach("a", credit=0, in_flight=10)
+    for _ in range(100):
+        router.send()
+    for _ in range(2_000):
+        takes = (consumer.in_flight + slots - 1) // slots
+        router.settle(consumer, "accepted", float(takes))
+        if consumer.in_flight + consumer.credit < 10:
+            router.grant(consumer, 1)
+        router.send()
+    return router
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 5])
+def test_how_many_a_consumer_works_on_is_learned_though_it_always_has_ten(slots: int) -> None:
+    assert of(is_full(slots))["known"] == slots
+
+
+def test_a_consumer_that_works_on_all_that_it_always_has_goes_on_getting_as_many() -> None:
+    described = of(is_full(slots=10))
+    assert (described["limit"], described["in_flight"]) == (None, 10)
+
+
 def test_what_is_not_worked_on_says_nothing() -> None:
     router = router_of(adaptive)
     consumer = router.attach("a", credit=1_000_000)

@@ -29,11 +29,13 @@ KEPT: Final = 200
 KEPT_IN_ALL: Final = 100_000
 """And of all consumers."""
 AT_ONCE: Final = 200
-"""How many sends and settlements are looked at until it is looked away, when the turn is over."""
+"""How many sends and settlements are looked at until it is looked away, when the turn is over …"""
+SOON: Final = 0.05
+"""… if they came in so many seconds. Where messages are so few that it takes longer, they are no burden."""
 PAUSE: Final = 19.0
 """How many times as long it is looked away as it took to see these: so one in twenty is looked at."""
 LONGEST_PAUSE: Final = 0.2
-"""Seconds. Where messages are so few that it takes longer to see some, they are no burden."""
+"""Seconds."""
 
 
 def rounded(number: float) -> float | str:
@@ -81,6 +83,7 @@ class Watch:
         self._candidates: list[dict[str, object]] | None = None
         self.began = router.now
         self._looks_since: float | None = None
+        self._counts_since = self.began
         self._to_see = 0
         self.looked_for = 0.0
         """Seconds in which it was looked at all that happened."""
@@ -108,7 +111,7 @@ class Watch:
     def _look(self) -> None:
         self._next_step = None
         self._to_see = AT_ONCE
-        self._looks_since = self._router.now
+        self._looks_since = self._counts_since = self._router.now
         self._router.observations.begin(self._address, self)
 
     def _look_away(self) -> float:
@@ -127,7 +130,11 @@ class Watch:
     def _sees(self) -> None:
         self._to_see -= 1
         if not self._to_see:
-            self._next_step = self._later(0.0, self._pause)
+            if self._router.now - self._counts_since < SOON:
+                self._next_step = self._later(0.0, self._pause)
+            else:
+                self._to_see = AT_ONCE
+                self._counts_since = self._router.now
 
     # -- the observer ------------------------------------------------------------------------------
 
