@@ -243,8 +243,9 @@ def _add_can(can: argparse.ArgumentParser) -> None:
     can.add_argument(
         "action",
         metavar="ACTION",
-        choices=["send", "receive", "dynamic", "anonymous_producer", "capacity", "priority"],
-        help="send or receive, with an ADDRESS; or dynamic, anonymous_producer, capacity, priority: the keys of a rule",
+        choices=["send", "receive", "dynamic", "anonymous_producer", "capacity", "priority", "control"],
+        help="send or receive, with an ADDRESS; or dynamic, anonymous_producer, capacity, priority, control: "
+        "the keys of a rule",
     )
     can.add_argument("address", metavar="ADDRESS", nargs="?", help="the address, for send and receive")
     can.add_argument("-c", "--config", metavar="FILE", help="the TOML file with the rules")

@@ -75,3 +75,5 @@ class AccessRule(ForClients):
     """Whether their consumers may say what their capacity is."""
     priority: bool = False
     """Whether the priorities of their messages count, and their consumers may say what theirs is."""
+    control: bool = False
+    """Whether they may not only ask the router, but also change what it does."""

@@ -14,7 +14,7 @@ from tests.net.conftest import Start
 from tests.net.links import ACCEPTED
 from tests.net.routers import RunningRouter, quiet, relay
 from tests.net.waiting import wait_until
-from txrouter.amqp.management import LONGEST, MOST, NOT_FOUND, Refused, Request
+from txrouter.amqp.management import CONFLICT, FORBIDDEN, LONGEST, MOST, NOT_FOUND, Refused, Request
 
 
 def say_back(request: Request) -> None:
@@ -261,6 +261,45 @@ async def test_where_a_rule_names_it_only_who_is_in_such_a_rule_may_ask(start: S
     sender = await (await router.client()).sender(MANAGEMENT)
     assert sender.error is not None
     assert sender.error.name == "amqp:unauthorized-access"
+
+
+CHANGES: list[dict[str, object]] = [
+    {"operation": "reload"},
+    {"operation": "set-capacity", "consumer": "x", "value": "drain"},
+]
+
+
+@pytest.mark.parametrize("asked_for", CHANGES, ids=lambda each: str(each["operation"]))
+@pytest.mark.parametrize(
+    ("access", "may"),
+    [
+        ([], True),
+        ([RULES], True),
+        ([{**RULES, "send": [MANAGEMENT]}], False),
+        ([{**RULES, "send": [MANAGEMENT]}, {"users": ["alice"], "control": True}], False),
+        ([{**RULES, "send": [MANAGEMENT], "control": True}], True),
+    ],
+    ids=["no rules", "none names it", "may ask", "another may control", "may control"],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_changes_the_router_is_for_those_who_may_control_it(
+    start: Start, access: Any, may: bool, asked_for: dict[str, object]
+) -> None:
+    router = await start(access=access)
+    asker = await Asker.at(router)
+    operation = str(asked_for["operation"])
+    answer = await asker.ask(operation, **{name: each for name, each in asked_for.items() if name != "operation"})
+    assert (answer.status == FORBIDDEN) is not may
+    if not may:
+        assert answer.body == {"error": "'anonymous' may not change what the router does"}
+        assert [event for event, _ in router.reports] == ["access refused"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_may_only_ask_may_see_what_a_reload_would_change(start: Start) -> None:
+    router = await start(access=[{**RULES, "send": [MANAGEMENT]}])
+    answer = await (await Asker.at(router)).ask("reload", dry_run=True)
+    assert answer.status == CONFLICT  # this router has no file
 
 
 @pytest_twisted.ensureDeferred

@@ -38,6 +38,7 @@ __all__ = [
     "BAD",
     "BUSY",
     "CONFLICT",
+    "FORBIDDEN",
     "LONGEST",
     "MOST",
     "NOT_FOUND",
@@ -56,6 +57,7 @@ MOST: Final = 16
 OK: Final = 200
 MORE: Final = 206
 BAD: Final = 400
+FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 FAILED: Final = 500
@@ -68,7 +70,7 @@ _TOO_LONG = rejected("amqp:link:message-size-exceeded", f"a request has at most 
 class Refused(Exception):
     """A request gets no more of an answer than this.
 
-    :param status: as in HTTP: `BAD`, `NOT_FOUND`, `BUSY` …
+    :param status: as in HTTP: `BAD`, `FORBIDDEN`, `NOT_FOUND`, `BUSY` …
     """
 
     def __init__(self, status: int, why: str) -> None:
@@ -140,6 +142,16 @@ class Request:
         if not isinstance(given, str) or not given:
             raise Refused(BAD, f"{name} is missing" if given is None else f"{name} is not a text")
         return given
+
+    def check_control(self) -> None:
+        """For what changes something.
+
+        :raise Refused: who asks may only ask.
+        """
+        permit = self._producer.permit
+        refusal = permit.refusal("control") if permit is not None else None
+        if refusal is not None:
+            raise Refused(FORBIDDEN, refusal)
 
     @property
     def room(self) -> int:

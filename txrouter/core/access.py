@@ -7,7 +7,8 @@ Whoever knows a temporary address may send to it, whatever the rules say: its na
 from the client it was made for, who wants an answer.
 
 `$management` is the router's own. No wildcard stands for it: who may send there is said by its name, or else it is
-those on the router's own machine, with rules or without.
+those on the router's own machine, with rules or without. Who may `control` the router as well is said by a flag where
+it is named, and else they may.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ __all__ = [
 UNAUTHORIZED: Final = "amqp:unauthorized-access"
 """The condition of what is refused."""
 
-Flag = Literal["dynamic", "anonymous_producer", "capacity", "priority"]
+Flag = Literal["dynamic", "anonymous_producer", "capacity", "priority", "control"]
 """What a rule may allow whatever the address is, as its keys say it."""
 FLAGS: Final[tuple[Flag, ...]] = get_args(Flag)
 Action = Literal["send", "receive"] | Flag
@@ -63,6 +64,7 @@ _WORDS: Final = {
     "anonymous_producer": "be an anonymous producer",
     "capacity": "set a capacity",
     "priority": "set priorities",
+    "control": "change what the router does",
 }
 _USER = "${user}"
 _ENCODED = {ord(each): f"%{ord(each):02X}" for each in "%/.*#"}
@@ -89,6 +91,8 @@ class Rule(Group):
     """Whether their consumers may say what their capacity is."""
     priority: bool = False
     """Whether the priorities of their messages count, and their consumers may say what theirs is."""
+    control: bool = False
+    """Whether they may not only ask the router, but also change what it does."""
 
 
 def check_pattern(pattern: str) -> None:
@@ -132,9 +136,9 @@ class Access:
     def __init__(self, rules: Sequence[Rule], user: str, listener: int) -> None:
         own_token = user.translate(_ENCODED)
         self._patterns: dict[str, Patterns[Decision]] = {"send": Patterns(), "receive": Patterns()}
-        self._flags: dict[str, Decision] = {}
         named = any(_is_management(pattern) for rule in rules for pattern in rule.send)
         self._manages: Decision | None = None if named else _ONLY_HERE
+        self._flags: dict[str, Decision] = {} if named else {"control": _ONLY_HERE}
         self._refused = Decision(False, "no rule allows it")
         mine = [(number, rule) for number, rule in enumerate(rules) if rule.has(user, listener)]
         if not mine:

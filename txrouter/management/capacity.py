@@ -43,7 +43,8 @@ class SetCapacity:
         self._router = router
 
     def __call__(self, request: Request) -> None:
-        """:raise Refused: an argument makes no sense."""
+        """:raise Refused: an argument makes no sense, or who asks may not change anything."""
+        request.check_control()
         consumer = self._consumer(request.text("consumer"))
         capacities = self._router.capacities
         value = request.argument("value")

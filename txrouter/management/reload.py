@@ -34,11 +34,13 @@ class Reload:
     def __call__(self, request: Request) -> None:
         """Do it.
 
-        :raise Refused: there is no file.
+        :raise Refused: there is no file, or who asks may not change anything.
         """
         dry_run = request.argument("dry_run", False)
         if not isinstance(dry_run, bool):
             raise Refused(BAD, "dry_run is neither true nor false")
+        if not dry_run:
+            request.check_control()
         try:
             found = self._service.reread(dry_run)
         except ConfigError as error:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.core.fakes import Stage
 from txrouter.core.access import FLAGS, Access, Action, Decision, Permit, Rule, Rules
+from txrouter.core.addresses import MANAGEMENT
 from txrouter.core.users import User
 
 NO_RULE = Decision(False, "no rule allows it")
@@ -112,8 +113,24 @@ def test_the_rule_that_decides_is_named_the_closest_of_several(action: Action, p
 
 def test_what_no_rule_allows_is_refused() -> None:
     made = access(Rule(("*",), send=("a",)))
-    asked: list[tuple[Action, str]] = [("send", "b"), ("receive", "a"), *((flag, "") for flag in FLAGS)]
+    flags = [flag for flag in FLAGS if flag != "control"]
+    asked: list[tuple[Action, str]] = [("send", "b"), ("receive", "a"), *((flag, "") for flag in flags)]
     assert [made.decide(*each) for each in asked] == [NO_RULE] * 6
+
+
+@pytest.mark.parametrize(
+    ("rules", "allowed", "only_here"),
+    [
+        ([Rule(("*",), send=("a",))], True, True),
+        ([Rule(("*",), send=(MANAGEMENT,))], False, False),
+        ([Rule(("*",), send=(MANAGEMENT,)), Rule(("bob",), control=True)], False, False),
+        ([Rule(("*",), send=(MANAGEMENT,)), Rule(("alice",), control=True)], True, False),
+    ],
+    ids=["none names the router", "may ask", "another may", "may"],
+)
+def test_who_may_change_what_the_router_does(rules: list[Rule], allowed: bool, only_here: bool) -> None:
+    decided = access(*rules).decide("control")
+    assert (decided.allowed, decided.only_here) == (allowed, only_here)
 
 
 @pytest.mark.parametrize("prefix", ["", "_topo/0/r1/", "_topo/0/r2/"])
