@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from difflib import SequenceMatcher
 from enum import Enum
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
@@ -52,10 +54,10 @@ def changes(before: Config, after: Config) -> list[Change]:
         *_compare(_router(before), _router(after), When.RESTART, {"router.stop_timeout": When.NOW}),
         *_compare(_listeners(before), _listeners(after), When.RESTART),
         *_compare(_addresses(before), _addresses(after), When.NOW),
-        *_compare(_tables("capacity", before.capacity), _tables("capacity", after.capacity), When.NOW),
-        *_compare(_tables("access", before.access), _tables("access", after.access), _when_rules(before, after)),
+        *_compare_lists("capacity", _tables(before.capacity), _tables(after.capacity), When.NOW),
+        *_compare_lists("access", _tables(before.access), _tables(after.access), _when_rules(before, after)),
         *_compare(_limits(before), _limits(after), When.LATER, {"limits.max_memory": When.RESTART}),
-        *_compare(_client_limits(before), _client_limits(after), _when_rules(before, after)),
+        *_compare_lists("limits.client", _clients(before), _clients(after), _when_rules(before, after)),
     ]
 
 
@@ -88,6 +90,16 @@ def _compare(
             yield Change(what, before.get(what), after.get(what), (but or {}).get(what, when))
 
 
+def _compare_lists(name: str, before: list[str], after: list[str], when: When) -> Iterator[Change]:
+    """Tables of which each is known by what it says: one that comes in between does not make others different. What is
+    gone has the number it had, and all else the number it has."""
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    for kind, old, old_end, new, new_end in matcher.get_opcodes():
+        if kind != "equal":
+            for number, (was, now) in enumerate(zip_longest(before[old:old_end], after[new:new_end])):
+                yield Change(f"{name}[{(new if now is not None else old) + number}]", was, now, when)
+
+
 def _router(config: Config) -> dict[str, str]:
     return {"router.id": words.value(config.router.id), "router.stop_timeout": words.value(config.router.stop_timeout)}
 
@@ -108,8 +120,8 @@ def _addresses(config: Config) -> dict[str, str]:
     return said | {"other addresses": words.distribution(router.default_distribution, router.default_options)}
 
 
-def _tables(name: str, tables: Iterable[Any]) -> dict[str, str]:
-    return {f"{name}[{number}]": words.values(_given(table)) for number, table in enumerate(tables)}
+def _tables(tables: Iterable[Any]) -> list[str]:
+    return [words.values(_given(table)) for table in tables]
 
 
 def _given(table: BaseModel) -> dict[str, object]:
@@ -124,8 +136,5 @@ def _limits(config: Config) -> dict[str, str]:
     return {f"limits.{name}": words.value(getattr(config.limits, name)) for name in fields}
 
 
-def _client_limits(config: Config) -> dict[str, str]:
-    return {
-        f"limits.client[{number}]": f"{words.group(each)}: {words.values(each.limits)}"
-        for number, each in enumerate(config.limits.client)
-    }
+def _clients(config: Config) -> list[str]:
+    return [f"{words.group(each)}: {words.values(each.limits)}" for each in config.limits.client]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import os
 import random
@@ -145,7 +146,7 @@ def _validated(kind: Any, given: object) -> object:
     try:
         # in its JSON mode pydantic is as strict as TOML is, and takes an array for a tuple and a string for an enum
         text = json.dumps({key: value for key, value in given.items() if key in known}, default=str)
-        options = TypeAdapter(kind).validate_json(text, strict=True)
+        options = _adapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         wrong += [problem(line["loc"], sentence(line)) for line in error.errors()]
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
@@ -155,6 +156,12 @@ def _validated(kind: Any, given: object) -> object:
     if wrong:
         raise ValidationError.from_exception_data("options", wrong)
     return options
+
+
+@functools.lru_cache(256)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """To make one takes a hundred times as long as to use it, and most addresses have the options of another."""
+    return TypeAdapter(kind)
 
 
 def _known(kind: Any) -> dict[str, Any]:

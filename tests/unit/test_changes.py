@@ -83,6 +83,26 @@ def test_everything_says_when_it_counts(tables: dict[str, Any], said: str) -> No
     assert different(config(), config(**tables)) == [said]
 
 
+TO_A, TO_B, TO_C, TO_D = ({"users": ["*"], "send": [name]} for name in "abcd")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ([TO_A, TO_B], [TO_C, TO_A, TO_B], ["access[0]: new"]),
+        ([TO_A, TO_B], [TO_A, TO_C, TO_B], ["access[1]: new"]),
+        ([TO_A, TO_B, TO_C], [TO_A, TO_C], ["access[1]: gone"]),
+        ([TO_A, TO_B, TO_C], [TO_A, TO_D, TO_C], ["access[1]: send"]),
+        ([TO_A, TO_B, TO_C], [TO_D, TO_C], ["access[0]: send", "access[1]: gone"]),
+        ([TO_A], [TO_B, TO_C], ["access[0]: send", "access[1]: new"]),
+    ],
+    ids=["before others", "between others", "gone", "changed", "changed, one less", "changed, one more"],
+)
+def test_a_rule_is_known_by_what_it_says(before: list[Any], after: list[Any], said: list[str]) -> None:
+    found = changes(config(access=before), config(access=after))
+    assert [str(each)[: len(start)] for each, start in zip(found, said, strict=True)] == said
+
+
 def test_what_takes_a_restart_is_as_before_until_then() -> None:
     before = config(limits={"max_memory": 7})
     after = Config.from_dict(
