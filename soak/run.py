@@ -31,6 +31,7 @@ __all__ = ["Options", "Report", "soak"]
 
 Say = Callable[[str], None]
 _SAMPLE_EVERY = 2.0
+_SWITCH_EVERY = 3.0
 _SHORTEST = 5.0
 """Seconds of which it is worth while to make a round."""
 _CALM_WITHIN = 40.0
@@ -137,8 +138,16 @@ distribution = "weighted"
 options = {{ capacity = "property:capacity" }}
 
 [[address]]
+pattern = "pull.*"
+distribution = "{pull}"
+
+[[address]]
+pattern = "rpc.*"
+distribution = "{rpc}"
+
+[[address]]
 pattern = "balanced.*"
-distribution = "balanced"
+distribution = "{balanced}"
 
 [[address]]
 pattern = "closest.*"
@@ -178,19 +187,55 @@ options = {{ when_full = "detach", block_seconds = 1, drop_seconds = 0.5 }}
 """
 
 
+AT_REST = {"pull": "pull", "balanced": "balanced", "rpc": "pull"}
+SWITCHED = ("pull", "adaptive", "round-robin", "least-work", "sticky", "exclusive", "outlier + slow-start + pull")
+"""What some addresses are given in turn. None of them changes in which order a consumer gets what a producer sends."""
+FOR_REQUESTS = ("reply-aware", "pull", "adaptive")
+
+
+class _Switching:
+    """The policies of some addresses, which change while clients run wild.
+
+    Then they are as they were: what some policies send to a client that has fallen silent would be lost, when all else
+    comes to its end.
+    """
+
+    def __init__(self, config: Path, folder: Path, random: Random) -> None:
+        self._config = config
+        self._folder = folder
+        self._random = random
+        self.write(**AT_REST)
+
+    def write(self, **policies: str) -> None:
+        """Have the config name these."""
+        self._config.write_text(CONFIG.format(folder=self._folder, **policies))
+
+    def switch(self, router: Router) -> None:
+        """Have the router use others."""
+        chosen = {name: self._random.choice(SWITCHED) for name in ("pull", "balanced")}
+        self.write(**chosen, rpc=self._random.choice(FOR_REQUESTS))
+        router.reloads()
+
+    async def end(self, router: Router) -> bool:
+        """Have it use those it began with. Returns False if it does not."""
+        self.write(**AT_REST)
+        router.reloads()
+        return await _comes(lambda: set(AT_REST.values()).issuperset(router.has()["switched"]), _AT_REST_WITHIN)
+
+
 async def soak(options: Options, folder: Path, say: Say) -> Report:
     """Do it, and return what came of it."""
     server = Issued("localhost", names=("localhost",))
     server.write(folder / "server.pem")
     store(folder / "passwords", "alice", Secret.of("pencil", 4096))
     config = folder / "router.toml"
-    config.write_text(CONFIG.format(folder=folder))
+    random = Random(options.seed)
+    switching = _Switching(config, folder, random)
     router = Router(config, folder / "router.log")
     started = time.monotonic()
     ledger = Ledger(lambda: time.monotonic() - started)
     report = Report(options, ledger)
     tls = optionsForClientTLS("localhost", trustRoot=Certificate.loadPEM(server.pem))
-    random = Random(options.seed)
     population = Population(
         router.ports, tls, ledger, random, size=options.clients, rate=options.rate, chaos=options.chaos
     )
@@ -199,7 +244,7 @@ async def soak(options: Options, folder: Path, say: Say) -> Report:
         sampling.start(_SAMPLE_EVERY)
         while not report.rests or ledger.now() < options.seconds - _SHORTEST:
             seconds = min(options.round_seconds, options.seconds / 3, options.seconds - ledger.now())
-            await _round(seconds, population, router, report, say)
+            await _round(seconds, population, switching, router, report, say)
         _judge(report)
     finally:
         sampling.stop()
@@ -215,13 +260,17 @@ async def soak(options: Options, folder: Path, say: Say) -> Report:
     return report
 
 
-async def _round(seconds: float, population: Population, router: Router, report: Report, say: Say) -> None:
+async def _round(
+    seconds: float, population: Population, switching: _Switching, router: Router, report: Report, say: Say
+) -> None:
     ledger = report.ledger
     population.start()
     known = len(ledger.problems)
     until = ledger.now() + seconds
     while ledger.now() < until:
-        await _sleep(min(5.0, until - ledger.now()))
+        await _sleep(min(_SWITCH_EVERY, until - ledger.now()))
+        switching.switch(router)
+        population.accidents["policies switched"] += 1
         counts = ledger.counts
         say(
             f"{ledger.now():5.0f} s: {counts['sent']:,} sent, {counts['accepted']:,} accepted, "
@@ -231,6 +280,8 @@ async def _round(seconds: float, population: Population, router: Router, report:
         for problem in ledger.problems[known:]:
             say(str(problem))
         known = len(ledger.problems)
+    if not await switching.end(router):
+        ledger.wrong("a reload changed nothing")
     population.calm()
     if not await _comes(lambda: not ledger.unfinished(), _CALM_WITHIN):
         ledger.never_ended()

@@ -27,10 +27,12 @@ from txrouter.core.addresses import is_reserved
 __all__ = ["Router"]
 
 ROOT = Path(__file__).resolve().parent.parent
+SWITCHED = ("pull.*", "balanced.*", "rpc.*")
+"""The addresses whose policies are other ones again and again."""
 _STOP_SECONDS = 20.0
 _SEND_BUFFER = 1 << 17
 _FAULTS = re.compile(
-    r"Traceback|Unhandled|(connection|attach|policy) failed"
+    r"Traceback|Unhandled|(connection|attach|policy) failed|reload: .*wrong"
     r"|protocol error(?!.*local-idle-timeout).*container soak-"
 )
 """What no client, whatever it does, should be able to bring into the log; and that one of those which mean well breaks
@@ -96,6 +98,11 @@ class Router:
         """The end of its log."""
         return "\n".join(deque(self._log.read_text(errors="replace").splitlines(), 40))
 
+    def reloads(self) -> None:
+        """Have it take its config anew, soon."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGHUP)
+
     def stop(self) -> int:
         """Have it end in order, as SIGTERM does. Returns its exit status."""
         if self._process.poll() is None:
@@ -129,6 +136,7 @@ def _state(program: Any) -> dict[str, Any]:
         "held": held,
         "busy": [_busy(consumer) for address in addresses for consumer in address.consumers if consumer.in_flight],
         "counters": dict(core.counters),
+        "switched": [each.distribution for each in program.config.address if each.pattern in SWITCHED],
         "blocks": sys.getallocatedblocks(),
         "allocated": allocated() if can_measure() else 0,
     }
@@ -181,7 +189,8 @@ def main() -> None:
     reactor: Any = installed
     cli._log_to_stderr("info")
     reports.BURST = sys.maxsize
-    program = tap.Program(tap.load(sys.argv[1], (), ()), reactor)
+    line: Any = sys.argv[1], (), ()
+    program = tap.Program(tap.load(*line), reactor, tap.source(*line))
     _name_containers(program)
     asked = Asked()
     StandardIO(asked, reactor=reactor)
