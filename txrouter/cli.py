@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -358,7 +359,9 @@ def _describe(policy: Listing) -> list[tuple[str, ...]]:
 
 def _signature(option: Option) -> str:
     default = "required" if option.required else f"default {json.dumps(option.default, default=repr)}"
-    return f"{option.name}: {option.type}, {default}"
+    choices = re.sub(r"Literal\[([^]]*)\]", lambda found: found[1].replace("'", '"').replace(", ", " | "), option.type)
+    kind = re.sub(r"tuple\[(.*), \.\.\.\]", r"list of \1", choices)
+    return f"{option.name}: {kind}, {default}"
 
 
 def _print_table(rows: Sequence[tuple[str, ...]], indent: str = "") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -90,6 +90,17 @@ def distribution_of(address: Address) -> str:
 
 
 def distribution(name: str, options: Any) -> str:
-    """A policy with its options."""
-    said = values({field.name: getattr(options, field.name) for field in dataclasses.fields(options)})
+    """A policy with its options, as far as they are not as by default; those of a wrapper as `slow_start.seconds`."""
+    said = values(dict(_changed(options)))
     return f"{name} ({said})" if said else name
+
+
+def _changed(options: Any, before: str = "") -> Iterator[tuple[str, object]]:
+    for field in dataclasses.fields(options):
+        given = getattr(options, field.name)
+        factory = field.default_factory
+        default = field.default if factory is dataclasses.MISSING else factory()
+        if dataclasses.is_dataclass(given):
+            yield from _changed(given, f"{before}{field.name}.")
+        elif given != default:
+            yield before + field.name, given

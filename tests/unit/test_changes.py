@@ -45,8 +45,7 @@ def test_between_a_config_and_itself_nothing_is_different() -> None:
         (
             [{"prefix": "m", "distribution": "multicast"}],
             [{"prefix": "m", "distribution": "multicast", "options": {"when_full": "drop"}}],
-            'm and below: multicast (when_full = "auto", block_seconds = 5.0, drop_seconds = 0.1) -> '
-            'multicast (when_full = "drop", block_seconds = 5.0, drop_seconds = 0.1) (at once)',
+            'm and below: multicast -> multicast (when_full = "drop") (at once)',
         ),
     ],
 )

@@ -8,6 +8,7 @@ some request waits for a reply there. Addresses whose policy does not ask for it
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ class Replies:
         self._router = router
         self._awaited: dict[str, dict[Hashable, _Request]] = {}
         """By the address the reply is sent to, and its correlation id."""
-        self._requests: dict[_Request, None] = {}
+        self._requests: OrderedDict[_Request, None] = OrderedDict()
         """In the order they were sent."""
         self._in_flight: dict[Delivery, _Request] = {}
         """Those that are not settled."""
