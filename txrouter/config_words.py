@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from txrouter.core.limits import Limits
     from txrouter.core.users import Group
 
-__all__ = ["addresses", "distribution", "distribution_of", "group", "summary", "value", "values"]
+__all__ = ["addresses", "changed", "distribution", "distribution_of", "group", "summary", "value", "values"]
 
 
 def summary(config: Config) -> list[tuple[str, str]]:
@@ -90,12 +90,17 @@ def distribution_of(address: Address) -> str:
 
 
 def distribution(name: str, options: Any) -> str:
-    """A policy with its options, as far as they are not as by default; those of a wrapper as `slow_start.seconds`."""
-    said = values(dict(_changed(options)))
+    """A policy with its options, as far as they are not as by default."""
+    said = values(changed(options))
     return f"{name} ({said})" if said else name
 
 
-def _changed(options: Any, before: str = "") -> Iterator[tuple[str, object]]:
+def changed(options: Any) -> dict[str, object]:
+    """Options that are not as by default; those of a wrapper as `slow_start.seconds`."""
+    return dict(_changed(options, ""))
+
+
+def _changed(options: Any, before: str) -> Iterator[tuple[str, object]]:
     for field in dataclasses.fields(options):
         given = getattr(options, field.name)
         factory = field.default_factory

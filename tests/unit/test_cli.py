@@ -54,7 +54,8 @@ def test_a_good_config_is_ok_and_what_it_means_is_shown(tmp_path: Path, capsys: 
 
 
 def test_a_shadow_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = '[[address]]\npattern = "x"\ndistribution = "pull"\nshadow = { distribution = "power-of-two", options = { capacity = false } }\n'
+    text = '[[address]]\npattern = "x"\ndistribution = "pull"\n'
+    text += '[address.shadow]\ndistribution = "power-of-two"\noptions = { capacity = false }\n'
     assert cli.main(["check", write(tmp_path / "router.toml", text)]) == 0
     assert "pull, with the shadow power-of-two (capacity = false)" in capsys.readouterr().out
 

@@ -31,6 +31,7 @@ def explained(**more: Any) -> dict[str, Any]:
         "address": "jobs",
         "policy": "pull",
         "options": {},
+        "changed": {},
         "seconds": 1.0,
         "sent": 0,
         "seen": 0,
@@ -61,7 +62,7 @@ def test_where_not_all_messages_were_looked_at_it_says_so() -> None:
 
 def test_consumers_are_in_columns() -> None:
     busy = consumer("c/1", in_flight=3, waiting=2, got=0.75, mean=0.0123, p95=1.5, capacity=2.5)
-    said = explained(consumers=[busy, consumer("c/22", drained=True)], consumers_in_all=2, options={"n": 1})
+    said = explained(consumers=[busy, consumer("c/22", drained=True)], consumers_in_all=2, changed={"n": 1})
     assert table(said).splitlines() == [
         "jobs at r1: pull (n = 1)",
         "2 consumers, 0 producers, 0 held; 0 sent in 1 s",

@@ -19,7 +19,7 @@ _WIDEST = 32
 def table(said: dict[str, Any]) -> str:
     """What is said, in lines: the address, its consumers, its producers, and how some messages went where they did."""
     lines = [
-        f"{said['address']} at {said['router']}: {said['policy']}{_options(said['options'])}",
+        f"{said['address']} at {said['router']}: {said['policy']}{_options(said['changed'])}",
         f"{_count(said['consumers_in_all'], 'consumer')}, {_count(said['producers_in_all'], 'producer')}, "
         f"{said['held'] + said['returned']:,} held; {_sent(said)}",
     ]

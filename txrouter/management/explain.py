@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, Final
 
 from txrouter.amqp.management import BAD, NOT_FOUND, Later, Refused, Request
+from txrouter.config_words import changed
 from txrouter.core.addresses import is_reserved, normalise
 from txrouter.core.links import Address, Consumer
 from txrouter.core.router import Router
@@ -83,7 +84,8 @@ class Explain:
     def _explained(self, address: Address, watch: Watch, most: int) -> dict[str, object]:
         seconds = watch.end()
         policy: Any = address.policy
-        options = address.distribution.options
+        options: Any = address.distribution.options
+        has_options = is_dataclass(options) and not isinstance(options, type)
         walked = list(islice(address.consumers, WALKED))
         shown = nlargest(most, walked, key=lambda each: watch.tallies.get(each, _NOTHING).sent)
         capacity = sum(each.capacity for each in walked if not each.barred)
@@ -95,7 +97,8 @@ class Explain:
             "router": self._router.id,
             "address": address.name[:SHOWN],
             "policy": name_of(address),
-            "options": _cut(asdict(options)) if is_dataclass(options) and not isinstance(options, type) else {},
+            "options": _cut(asdict(options)) if has_options else {},
+            "changed": _cut(changed(options)) if has_options else {},
             "state": self._described(address, policy),
             "seconds": rounded(seconds),
             "sent": round(watch.seen * watch.times),
