@@ -355,8 +355,12 @@ class Router:
             return
         consumer.credit = usable
         address.free += delta
-        if address.credit_changed is not None and not barred:
-            self.policies.tell(address, address.credit_changed, consumer, delta)
+        credit_changed = address.credit_changed
+        if credit_changed is not None and not barred:
+            try:
+                credit_changed(consumer, delta)
+            except Exception as error:
+                self.policies.failed(address, error)
         if delta > 0:
             self.holding.credit_came(consumer, address)
             if address.wanting:
