@@ -11,9 +11,9 @@ and only where they are more than chance. A consumer that always has many is sen
 A consumer has no limit until it is seen to have too many. Where what comes last has to wait, the limit becomes so much
 lower as it takes longer, though not lower than was seen to be worked on; and it is raised by a quarter each time that
 all that it allows are seen to be worked on. When that is not seen for long enough, it goes back to where it was, and is
-tried again after some time; each time that this is in vain, after twice as long. It is
-the idea of congestion control by delay (Brakmo and Peterson, "TCP Vegas: End to end congestion avoidance on a global
-Internet", 1995), as Netflix's concurrency-limits have brought it to services.
+tried again after some time; each time that this is in vain, after twice as long. It is the idea of congestion control
+by delay (Brakmo and Peterson, "TCP Vegas: End to end congestion avoidance on a global Internet", 1995), as Netflix's
+concurrency-limits have brought it to services.
 """
 
 from __future__ import annotations
