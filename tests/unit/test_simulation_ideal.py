@@ -22,7 +22,8 @@ def jobs_of(*dues_and_costs: tuple[float, float]) -> list[Job]:
 
 def waits(servers: int, load: float, kind: str) -> float:
     """How long a message waits on average, in what one takes on average; of 200,000 that come at random."""
-    jobs = draw_jobs(200_000, 1, servers * load, Arrivals(load=load), Cost(kind=kind), ())  # type: ignore[arg-type]
+    arrivals, cost = Arrivals.model_validate({"load": load}), Cost.model_validate({"kind": kind})
+    jobs = draw_jobs(200_000, 1, servers * load, arrivals, cost, ())
     return (sum(ideal_times(jobs, [1.0] * servers)) - sum(job.cost for job in jobs)) / len(jobs)
 
 
