@@ -106,11 +106,13 @@ class PeakEWMA:
     def _expected(self, consumer: IConsumer, now: float) -> float:
         """The seconds until it has settled what it has and one more."""
         known = consumer.place
-        in_flight: int = max(consumer.in_flight, known.owed)
-        if known.seconds is None:
+        in_flight: int = consumer.in_flight
+        if known.owed > in_flight:
+            in_flight = known.owed
+        seconds: float | None = known.seconds
+        if seconds is None:
             return UNKNOWN * in_flight
-        seconds: float = known.seconds * exp((known.at - now) / self._decay)
-        return seconds * (in_flight + 1)
+        return seconds * exp((known.at - now) / self._decay) * (in_flight + 1)
 
     def settled(self, consumer: IConsumer, delivery: IDelivery, outcome: str, seconds: float) -> None:
         """It took so long."""
