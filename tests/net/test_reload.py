@@ -132,6 +132,17 @@ async def test_capacities_count_at_once(router: RunningRouter) -> None:
 
 
 @ensureDeferred
+async def test_capacities_count_only_of_those_who_may_say_them(start: Start) -> None:
+    access = [{"users": ["*"], "receive": ["jobs"]}]
+    router = await start(access=access)
+    await router.receiver("jobs", properties={"gpus": 1_000})
+    router.service.reload(config(router, access=access, capacity=[{"property": "gpus"}]))
+    (consumer,) = router.core.addresses["jobs"].consumers
+    assert consumer.capacity == 1.0
+    assert router.core.counters["unauthorized_reports"] == 1
+
+
+@ensureDeferred
 async def test_where_capacities_are_as_before_what_consumers_say_wrong_is_said_once(router: RunningRouter) -> None:
     await router.receiver("jobs", properties={"capacity": "a lot"})
     router.service.reload(policy(router, "closest"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from txrouter.core.addresses import is_reserved
 from txrouter.core.alarms import Alarms
-from txrouter.core.capacity_rules import CAPACITY, CapacityRule, Matcher
+from txrouter.core.capacity_rules import CAPACITY, HEALTH_URL, CapacityRule, Matcher
 from txrouter.core.health import Health, Heard, Target
 from txrouter.core.known import Known
 from txrouter.core.signals import capacity_of, signal_of
@@ -107,7 +107,7 @@ class Capacities:
         property = CAPACITY
         if self._matchers:
             property = self._consult_rules(known) or CAPACITY
-        if property in properties:
+        if property in properties and self._may_say(known, property):
             try:
                 known.own = capacity_of(properties[property])
             except ValueError as error:
@@ -127,6 +127,8 @@ class Capacities:
             property = property or rule.link_property
             if rule.asks and not asked:
                 asked = True
+                if rule.client_urls and HEALTH_URL in consumer.properties and not self._may_say(known, HEALTH_URL):
+                    continue
                 try:
                     target = rule.target(consumer)
                 except ValueError as error:
@@ -136,6 +138,16 @@ class Capacities:
                 if target is not None:
                     self._ask(known, target)
         return property
+
+    def _may_say(self, known: Known, property: str) -> bool:
+        """Whether it may say by this link property how much it gets. What was no such property when it attached, and is
+        one by other rules, nobody has asked about."""
+        permit = known.consumer.permit
+        refusal = permit.refusal("capacity") if permit is not None else None
+        if refusal is not None:
+            self._router.counters["unauthorized_reports"] += 1
+            known.ignored = f"link property {property}: {refusal}"
+        return refusal is None
 
     def _ask(self, known: Known, target: Target) -> None:
         health = self.targets.get(target)

@@ -413,6 +413,20 @@ def test_other_rules_count_at_once() -> None:
     assert scene.capacities.claims == {"capacity"}
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_other_rules_let_nobody_say_a_capacity_who_may_not(allowed: bool) -> None:
+    scene = Scene()
+    consumer = scene.consumer({"gpus": 2, "health-url": "http://192.0.2.7:9999/own"})
+    access = Access([Rule(users=("*",), capacity=allowed)], "alice", 0)
+    consumer.permit = Permit(scene.router, "listener0/1", consumer.user, access)
+    scene.capacities.use([CapacityRule(link_property="gpus"), CapacityRule(client_urls=("http://{host}:9999",))])
+    assert scene.of(consumer) == ((2.0, False, "property") if allowed else (1.0, False, "default"))
+    assert len(scene.asked.targets) == (1 if allowed else 0)
+    assert scene.stage.counters["unauthorized_reports"] == (0 if allowed else 2)
+    ignored = "" if allowed else "link property gpus: 'alice' may not set a capacity"
+    assert scene.capacities.describe(consumer)["ignored"] == ignored
+
+
 def test_with_other_rules_what_was_said_stays_where_the_same_is_asked() -> None:
     scene = Scene(CapacityRule(url=URL, containers=("a", "b")))
     kept, dropped, new = (scene.consumer(container=each, host=each) for each in "abc")
