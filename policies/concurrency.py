@@ -35,6 +35,9 @@ ENOUGH: Final = 4
 """Messages that have to be seen before anything is made of how long they took."""
 REMEMBERED: Final = 200
 """About how many of the last messages count."""
+FEW: Final = 32
+ONE_OF: Final = 4
+"""How long messages took is compared after each, where it was seen of few; and then after one of so many."""
 SEEN: Final = 4
 """How many times as many messages as the limit have to be done, with none overtaking all others, to take it that they
 are not all worked on: by chance it is not seen in one of fifty cases, where times are exponential."""
@@ -88,6 +91,7 @@ class Concurrency(Pace):
         "began",
         "compares",
         "done",
+        "heard",
         "known",
         "limit",
         "most",
@@ -121,6 +125,8 @@ class Concurrency(Pace):
         """The level that is compared with what is sent now, while less is tried than is known; or else 0."""
         self.done = 0
         """How many were done in that time, with as many in flight as that."""
+        self.heard = 0
+        """How many were done since it came."""
         self.since = 0
         """How many were done with as much in flight as is known to be good, or with nothing to compare that with, since
         something else was tried last."""
@@ -169,7 +175,10 @@ class Concurrency(Pace):
         if earlier >= self.most:
             self.most = earlier + 1
             self.slots = max(self.slots, self.most)
-        longer = self._compared(level) if level else None
+        self.heard += 1
+        longer = None
+        if level and (self.times[level].count < FEW or self.heard % ONE_OF == 0):
+            longer = self._compared(level)
         if longer is False:
             self.slots = max(self.slots, (1 << level - 1) + 1)
         is_at_limit = len(self.numbers) + 1 >= self.limit
