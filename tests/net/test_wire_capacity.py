@@ -459,7 +459,7 @@ async def test_a_client_that_reports_a_drain_gets_nothing_new(router: RunningRou
             "it is to hold for a number of seconds above 0, up to a year",
         ),
         ({"value": 1, "link": 5}, "amqp:invalid-field", "link is not a text"),
-        ({"value": 1, "link": "other"}, "amqp:not-found", "there is no such consumer of this user and container"),
+        ({"value": 1, "link": "other"}, "amqp:not-found", "there is no such consumer of this client"),
     ],
     ids=repr,
 )
@@ -472,6 +472,29 @@ async def test_a_report_that_does_not_count_is_rejected(
     await reports.credited()
     assert await reports.send(report(**said)).over() == State("rejected", error=Error(condition, why))
     assert known(router)["capacity"] == 1.0
+
+
+@ensureDeferred
+async def test_who_proved_nothing_reports_only_by_the_connection_of_its_consumers(router: RunningRouter) -> None:
+    mine, another = [await router.client("same") for _ in range(2)]
+    await mine.receiver("x")
+    for client, capacity, outcome in ((another, 1.0, "rejected"), (mine, 4.0, "accepted")):
+        reports = await client.sender(REPORTS)
+        await reports.credited()
+        assert (await reports.send(report(value=4)).over()).name == outcome
+        assert known(router)["capacity"] == capacity
+
+
+@ensureDeferred
+async def test_a_user_reports_by_any_connection_with_the_same_container_id(start: Start, passwords: Path) -> None:
+    listener = [{"endpoint": LOOPBACK, "passwords": str(passwords), "plain_without_tls": True, "mechanisms": ["PLAIN"]}]
+    router = await start(listener=listener)
+    mine, too = [await router.client("same", login=("alice", "pencil")) for _ in range(2)]
+    await mine.receiver("x")
+    reports = await too.sender(REPORTS)
+    await reports.credited()
+    assert await reports.send(report(value=4)).over() == ACCEPTED
+    assert known(router)["capacity"] == 4.0
 
 
 @ensureDeferred

@@ -2,8 +2,8 @@
 
 A report is a message with these application properties: `value`, a number or words; and if wanted `link`, what the
 client calls the link that it is about, and `seconds`, how long it holds. It comes by the connection of the consumers
-that it is about, or one of the same user and container. It is ACCEPTED if it counts, and REJECTED if not; it has no
-other answer.
+that it is about or, if its user proved to be one, by another of the same user and container. It is ACCEPTED if it
+counts, and REJECTED if not; it has no other answer.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Reports(Management):
             mine = self.router.capacities.report(
                 producer.container,
                 link,
-                producer.user.name,
+                producer.user,
                 value,
                 seconds=seconds,  # type: ignore[arg-type]  # it is looked at there
             )
@@ -43,4 +43,4 @@ class Reports(Management):
             return rejected(UNAUTHORIZED, str(error))
         except ValueError as error:
             return rejected("amqp:invalid-field", str(error))
-        return ACCEPTED if mine else rejected("amqp:not-found", "there is no such consumer of this user and container")
+        return ACCEPTED if mine else rejected("amqp:not-found", "there is no such consumer of this client")

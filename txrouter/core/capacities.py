@@ -23,6 +23,7 @@ from txrouter.core.users import SHOWN
 if TYPE_CHECKING:
     from txrouter.core.links import Consumer
     from txrouter.core.router import Router
+    from txrouter.core.users import User
 
 __all__ = ["Asks", "Capacities", "CapacityRule", "NotAllowed"]
 
@@ -210,13 +211,13 @@ class Capacities:
         health.failures += 1
 
     def report(
-        self, container: str, link: str | None, user: str, value: object, *, seconds: float | None = None
+        self, container: str, link: str | None, user: User, value: object, *, seconds: float | None = None
     ) -> int:
         """A client reports for its own consumers.
 
         :param container: its container id; consumers of others are not its to speak for.
         :param link: what it calls the link; None for all that it has.
-        :param user: who it proved to be.
+        :param user: who it is; see `User.may_speak_for`.
         :param value: a number, or words as a health address has them; `ready` is as if it had reported nothing.
         :param seconds: how long that holds; None until it reports again.
         :return: for how many consumers it was. It is 0 if there is none such.
@@ -341,8 +342,8 @@ class Capacities:
         return self._known[consumer].describe(self._router.now)
 
 
-def _is_its(consumer: Consumer, link: str | None, user: str) -> bool:
-    return consumer.user.name == user and link in (None, consumer.name)
+def _is_its(consumer: Consumer, link: str | None, user: User) -> bool:
+    return user.may_speak_for(consumer.user) and link in (None, consumer.name)
 
 
 def _duration(seconds: float | None) -> float:

@@ -25,6 +25,14 @@ class User:
     host: str = ""
     """Where it comes from: the address of its host; empty if it is on this one, at a UNIX socket."""
 
+    def may_speak_for(self, other: User) -> bool:
+        """Whether it is the same as another: by its name, if both proved that; else only on the same connection."""
+        return other is self or (other.name == self.name and self._has_proof and other._has_proof)
+
+    @property
+    def _has_proof(self) -> bool:
+        return self.mechanism not in ("", "ANONYMOUS")
+
     @property
     def is_here(self) -> bool:
         """Whether it is on the router's own machine: it comes by the loopback interface or a UNIX socket."""

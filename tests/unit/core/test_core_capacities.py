@@ -20,6 +20,7 @@ from txrouter.core.signals import LARGEST, SMALLEST
 from txrouter.core.users import User
 
 URL = "http://{host}:9999/health"
+ALICE = User("alice", "PLAIN")
 
 
 class Asked:
@@ -273,16 +274,16 @@ def test_a_client_reports_for_its_own_consumers() -> None:
     scene = Scene()
     mine, too = scene.consumer({"capacity": 2}), scene.consumer(link="other")
     others = [scene.consumer(user="bob"), scene.consumer(container="d")]
-    assert scene.capacities.report("c", None, "alice", 4) == 2
+    assert scene.capacities.report("c", None, ALICE, 4) == 2
     assert [each.capacity for each in (mine, too, *others)] == [4.0, 4.0, 1.0, 1.0]
-    assert scene.capacities.report("c", "other", "alice", "50%") == 1
+    assert scene.capacities.report("c", "other", ALICE, "50%") == 1
     assert scene.of(too) == (0.5, False, "default")
-    assert scene.capacities.report("c", None, "alice", "ready") == 2
+    assert scene.capacities.report("c", None, ALICE, "ready") == 2
     assert scene.of(mine) == (2.0, False, "property")
 
 
-@pytest.mark.parametrize("who", [("d", None, "alice"), ("c", "nolink", "alice"), ("c", None, "bob")])
-def test_a_report_for_nobody_says_so(who: tuple[str, str | None, str]) -> None:
+@pytest.mark.parametrize("who", [("d", None, ALICE), ("c", "nolink", ALICE), ("c", None, User("bob", "PLAIN"))])
+def test_a_report_for_nobody_says_so(who: tuple[str, str | None, User]) -> None:
     scene = Scene()
     consumer = scene.consumer()
     assert scene.capacities.report(*who, 4) == 0
@@ -293,9 +294,9 @@ def test_a_report_for_nobody_says_so(who: tuple[str, str | None, str]) -> None:
 def test_a_report_that_makes_no_sense_is_refused_counted_and_told(bad: object) -> None:
     scene = Scene()
     consumer = scene.consumer()
-    scene.capacities.report("c", None, "alice", 4)
+    scene.capacities.report("c", None, ALICE, 4)
     with pytest.raises(ValueError, match=r"is no|is not"):
-        scene.capacities.report("c", None, "alice", bad)
+        scene.capacities.report("c", None, ALICE, bad)
     assert scene.of(consumer) == (4.0, False, "report")
     assert scene.stage.counters["bad_capacities"] == 1
     assert [(event, fields["source"]) for event, fields in scene.stage.reports] == [("capacity ignored", "report")]
@@ -304,7 +305,7 @@ def test_a_report_that_makes_no_sense_is_refused_counted_and_told(bad: object) -
 def test_a_report_may_hold_for_some_time() -> None:
     scene = Scene()
     consumer = scene.consumer()
-    scene.capacities.report("c", None, "alice", "drain", seconds=10.0)
+    scene.capacities.report("c", None, ALICE, "drain", seconds=10.0)
     scene.stage.later(9.0)
     assert scene.of(consumer) == (1.0, True, "report")
     scene.stage.later(1.0)
@@ -316,7 +317,7 @@ def test_a_report_does_not_hold_for_an_odd_time(seconds: Any) -> None:
     scene = Scene()
     consumer = scene.consumer()
     with pytest.raises(ValueError, match="a number of seconds"):
-        scene.capacities.report("c", None, "alice", 4, seconds=seconds)
+        scene.capacities.report("c", None, ALICE, 4, seconds=seconds)
     assert consumer.capacity == 1.0
 
 
@@ -327,10 +328,10 @@ def test_who_may_not_set_a_capacity_may_not_report_one(allowed: bool) -> None:
     access = Access([Rule(users=("*",), capacity=allowed)], "alice", 0)
     consumer.permit = Permit(scene.router, "listener0/1", consumer.user, access)
     if allowed:
-        assert scene.capacities.report("c", None, "alice", 4) == 1
+        assert scene.capacities.report("c", None, ALICE, 4) == 1
         return
     with pytest.raises(NotAllowed, match="'alice' may not set a capacity"):
-        scene.capacities.report("c", None, "alice", 4)
+        scene.capacities.report("c", None, ALICE, 4)
     assert (consumer.capacity, scene.stage.counters["unauthorized_reports"]) == (1.0, 1)
 
 
@@ -364,12 +365,12 @@ def test_whoever_drains_a_consumer_nobody_elses_word_undoes_that() -> None:
     consumer = scene.consumer()
     scene.answer("drain")
     scene.capacities.tell(consumer, "ready")
-    scene.capacities.report("c", None, "alice", 5)
+    scene.capacities.report("c", None, ALICE, 5)
     assert scene.of(consumer) == (5.0, True, "health")
-    scene.capacities.report("c", None, "alice", "maint")
+    scene.capacities.report("c", None, ALICE, "maint")
     scene.answer("up")
     assert scene.of(consumer) == (1.0, True, "report")
-    scene.capacities.report("c", None, "alice", "ready")
+    scene.capacities.report("c", None, ALICE, "ready")
     assert scene.of(consumer) == (1.0, False, "default")
 
 
@@ -378,7 +379,7 @@ def test_what_all_have_said_is_shown() -> None:
     consumer = scene.consumer({"capacity": 2})
     scene.answer("75%")
     scene.stage.later(2.0)
-    scene.capacities.report("c", None, "alice", 3)
+    scene.capacities.report("c", None, ALICE, 3)
     scene.stage.later(1.0)
     assert scene.capacities.describe(consumer) == {
         "consumer": consumer.id,
@@ -432,7 +433,7 @@ def test_with_other_rules_what_was_said_stays_where_the_same_is_asked() -> None:
     kept, dropped, new = (scene.consumer(container=each, host=each) for each in "abc")
     for target in list(scene.asked.targets):
         scene.answer("drain", target)
-    scene.capacities.report("b", None, "alice", 5)
+    scene.capacities.report("b", None, ALICE, 5)
     scene.capacities.use([CapacityRule(url=URL, containers=("a", "c"))])
     assert [target.url for target in scene.asked.targets] == ["http://a:9999/health", "http://c:9999/health"]
     assert scene.of(kept) == (1.0, True, "health")
@@ -472,7 +473,7 @@ class CapacityMachine(RuleBasedStateMachine):
 
     @rule(said=SAID.filter(lambda said: said is not None), seconds=st.sampled_from([None, 6.0]))
     def its_client_reports(self, said: object, seconds: float | None) -> None:
-        self.scene.capacities.report("c", None, "alice", said, seconds=seconds)
+        self.scene.capacities.report("c", None, ALICE, said, seconds=seconds)
         self._note("report", said, seconds)
 
     @rule(said=SAID.filter(lambda said: said is not None))

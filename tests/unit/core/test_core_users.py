@@ -55,3 +55,20 @@ def test_without_a_limit_there_is_room_for_all() -> None:
 )
 def test_who_is_on_the_same_machine(host: str, is_here: bool) -> None:
     assert User("alice", host=host).is_here is is_here
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (User("alice", "PLAIN", "a"), User("alice", "EXTERNAL", "b"), True),
+        (User("alice", "PLAIN"), User("bob", "PLAIN"), False),
+        (User("anonymous", "ANONYMOUS"), User("anonymous", "ANONYMOUS"), False),
+        (User("anonymous"), User("anonymous"), False),
+        (User("anonymous", "PLAIN"), User("anonymous", "ANONYMOUS"), False),
+        (User("anonymous", "ANONYMOUS"), User("anonymous", "PLAIN"), False),
+    ],
+    ids=repr,
+)
+def test_only_who_proved_a_name_is_the_same_on_another_connection(one: User, other: User, same: bool) -> None:
+    assert one.may_speak_for(other) is same
+    assert one.may_speak_for(one)
