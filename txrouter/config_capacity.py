@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from txrouter.config_checks import Table, problem
 from txrouter.core.addresses import pattern_tokens
 from txrouter.core.capacity_rules import EVERY, CapacityRule
-from txrouter.core.health import check_url, field_of
+from txrouter.core.health import JITTER, check_url, field_of
 from txrouter.core.signals import capacity_of
 
 __all__ = ["CapacityTable"]
@@ -99,8 +99,8 @@ class CapacityTable(Table):
             if self.value is None and self.property is None:
                 raise ValueError("has none of value, property, url and client_urls")
             wrong = [problem((key,), "is used only with url or client_urls") for key in self._given(_OF_URLS)]
-        elif self.expires <= self.every + self.timeout:
-            said = f"must be more than every and timeout together ({self.every + self.timeout:g})"
+        elif self.expires <= (least := self.every * (1 + JITTER) + self.timeout):
+            said = f"must be more than every, a tenth of it, and timeout together ({least:g})"
             wrong = [problem(("expires",), said)]
         if wrong:
             raise ValidationError.from_exception_data("capacity", wrong)

@@ -79,7 +79,7 @@ def test_what_is_said_of_all_there_is() -> None:
         ({"every": 0}, "every: must be at least 0.1"),
         ({"timeout": 61}, "timeout: must be at most 60"),
         ({"expires": 0}, "expires: must be above 0"),
-        ({"expires": 7}, "expires: must be more than every and timeout together (7)"),
+        ({"expires": 7.5}, "expires: must be more than every, a tenth of it, and timeout together (7.5)"),
         ({"urls": "http://there/"}, "urls: is unknown; did you mean 'url'?"),
     ],
 )

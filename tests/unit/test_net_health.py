@@ -13,9 +13,9 @@ from twisted.internet.task import Clock
 from tests.unit.core.fakes import FakeConsumer, Stage
 from txrouter.core.capacities import Capacities
 from txrouter.core.capacity_rules import CapacityRule
-from txrouter.core.health import Target
+from txrouter.core.health import JITTER, Target
 from txrouter.core.users import User
-from txrouter.net.health import AT_ONCE, JITTER, SOON, HealthChecks, NoAnswer, read
+from txrouter.net.health import AT_ONCE, SOON, HealthChecks, NoAnswer, read
 
 
 class Scene:

@@ -18,10 +18,12 @@ from txrouter.core.signals import Signal
 if TYPE_CHECKING:
     from txrouter.core.links import Consumer
 
-__all__ = ["Health", "Heard", "Target", "check_url", "field_of", "found_at", "is_within", "written_out"]
+__all__ = ["JITTER", "Health", "Heard", "Target", "check_url", "field_of", "found_at", "is_within", "written_out"]
 
 LONGEST: Final = 2_048
 """Characters of a URL."""
+JITTER: Final = 0.1
+"""How much sooner or later than it should be a question comes, at the most; as a part of the time between two."""
 _PORTS: Final = {"http": 80, "https": 443}
 _FIELD = re.compile(r"\{(.*?)\}")
 _UNSAFE = re.compile(r"[^!-~]|[\\#]")

@@ -27,7 +27,7 @@ from zope.interface import implementer
 
 from txrouter import __version__
 from txrouter.core.capacities import Capacities
-from txrouter.core.health import Target, found_at
+from txrouter.core.health import JITTER, Target, found_at
 
 __all__ = ["AT_ONCE", "HealthChecks", "NoAnswer", "ask"]
 
@@ -41,8 +41,6 @@ MOST_ANSWERED: Final = 4_096
 """Bytes of an answer, unpacked."""
 SOON: Final = 0.1
 """Seconds within which a new address is asked first."""
-JITTER: Final = 0.1
-"""How much sooner or later than it should be a question comes, at the most; as a part of the time between two."""
 _UNAVAILABLE: Final = 503
 
 
