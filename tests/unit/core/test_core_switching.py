@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.unit.core.fakes import SHIPPED, Alphabetic, Choosy, Full, Stage, Sticky, WatchingPolicy, distribution
@@ -9,7 +11,7 @@ from txrouter.core.addresses import AddressTable
 from txrouter.core.outcomes import ACCEPTED, RELEASED
 from txrouter.core.policies import Unavailable
 from txrouter.interfaces import IDelivery
-from txrouter.policies import multicast, pull, round_robin, unavailable
+from txrouter.policies import adaptive, multicast, pull, round_robin, sticky, unavailable, weighted
 
 
 def switch(stage: Stage, factory: object, options: object = None, by_priority: bool = False) -> None:
@@ -70,6 +72,18 @@ def test_what_one_policy_declined_another_takes_at_once() -> None:
     switch(stage, pull.factory)
     stage.turn()
     assert consumer.got == [message]
+
+
+@pytest.mark.parametrize("module", [adaptive, pull, sticky, weighted], ids=lambda each: each.factory.name)
+def test_with_10_000_consumers_it_is_over_when_the_turn_is(module: Any) -> None:
+    stage = Stage(Full)
+    consumers = [stage.consumer("q", credit=1) for _ in range(10_000)]
+    sent = stage.producer("q").sends_many(20)
+    assert stage.router.in_flight() == 1
+    switch(stage, module.factory, module.Options())
+    stage.turn()
+    assert {message.consumer for message in sent} <= set(consumers)
+    assert (stage.router.in_flight(), len(stage.address().held)) == (20, 0)
 
 
 def test_what_is_held_can_be_put_into_another_order_and_back() -> None:
