@@ -181,7 +181,7 @@ class _Factory:
 
     def build(self, options: Any, random: Any) -> IDistributionPolicy:
         if not 0 < options.decay_seconds <= 86_400:
-            raise ValueError(f"decay_seconds: {options.decay_seconds} is not between 0 and 86400")
+            raise ValueError(f"decay_seconds: {options.decay_seconds} is not above 0, and 86400 at most")
         by_replies = options.latency == "reply"
         return PeakEWMAOfReplies(options, random) if by_replies else PeakEWMA(options, random)
 

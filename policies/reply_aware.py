@@ -136,7 +136,7 @@ class _Factory:
 
     def build(self, options: Any, random: object) -> IDistributionPolicy:
         if not 0 < options.reply_seconds <= 86_400:
-            raise ValueError(f"reply_seconds: {options.reply_seconds} is not between 0 and 86400")
+            raise ValueError(f"reply_seconds: {options.reply_seconds} is not above 0, and 86400 at most")
         if options.most < 0:
             raise ValueError(f"most: {options.most} is below 0")
         return ReplyAware(options)

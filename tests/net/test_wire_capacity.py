@@ -14,9 +14,11 @@ import pytest_twisted
 from pytest_twisted import ensureDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
+from zope.interface import implementer
 
 from tests.net.asking import Asker
 from tests.net.authorities import Issued
@@ -95,6 +97,27 @@ def known(router: RunningRouter) -> dict[str, Any]:
 async def drained(router: RunningRouter, drained: bool = True) -> None:
     """Wait until the only consumer is, or is not."""
     await wait_until(lambda: known(router)["drained"] == drained)
+
+
+@ensureDeferred
+async def test_the_log_hears_nothing_of_questions_that_are_answered(start: Start, health: HealthAddress) -> None:
+    router = await start(capacity=[asking(health)])
+    said: list[str | None] = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        said.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        health.answer = b"50%"
+        consumer = await router.receiver("x", credit=1)
+        (known,) = router.core.addresses["x"].consumers
+        await wait_until(lambda: known.capacity == 0.5)
+        await quiet(consumer)
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert not [text for text in said if text and "HTTP11Client" in text]
 
 
 # -- drain ---------------------------------------------------------------------------------------------------------

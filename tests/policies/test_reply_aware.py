@@ -263,7 +263,7 @@ def test_it_says_who_is_busy(router: FakeRouter) -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"reply_seconds": 0.0}, "reply_seconds: 0.0 is not between 0 and 86400"),
+        ({"reply_seconds": 0.0}, "reply_seconds: 0.0 is not above 0, and 86400 at most"),
         ({"reply_seconds": float("nan")}, "reply_seconds: nan is not"),
         ({"most": -1}, "most: -1 is below 0"),
     ],

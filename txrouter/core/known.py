@@ -101,7 +101,10 @@ class Known:
         for source, number in (("config", self.fixed), ("property", self.own)):
             if number is not None:
                 said[source] = {"said": number}
-        described = self.who() | {
+        described = {
+            "consumer": consumer.id,
+            "container": consumer.container[:SHOWN],
+            "user": consumer.user.name[:SHOWN],
             "link": consumer.name[:SHOWN],
             "address": consumer.source.name if consumer.source is not None else "",
             "capacity": verdict.capacity,

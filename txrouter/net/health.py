@@ -113,7 +113,7 @@ class _BoundedEndpoint:
     def connect(self, factory: Any) -> Deferred[Any]:
         """As IStreamClientEndpoint says."""
         wrapping: Any = WrappingFactory(factory)
-        wrapping.noisy = False
+        wrapping.noisy = factory.noisy = False  # or the log would hear of every question
         wrapping.protocol = self._bounded
         connected: Deferred[Any] = self._endpoint.connect(wrapping)
         return connected.addCallback(_inside)

@@ -383,8 +383,8 @@ def test_what_all_have_said_is_shown() -> None:
     scene.stage.later(1.0)
     assert scene.capacities.describe(consumer) == {
         "consumer": consumer.id,
-        "container": "'c'",
-        "user": "'alice'",
+        "container": "c",
+        "user": "alice",
         "link": "link",
         "address": "q",
         "capacity": 6.0,
