@@ -65,6 +65,23 @@ async def test_it_says_who_got_what_and_why(router: RunningRouter) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_of_a_multicast_address_it_says_who_got_copies_and_how_long_that_took(start: Start) -> None:
+    router = await start(address=[{"pattern": "news", "distribution": "multicast"}])
+    asker = await Asker.at(router)
+    receivers = [await router.receiver("news", credit=100, takes=ACCEPTED) for _ in range(2)]
+    producer = await router.sender("news")
+    await producer.credited()
+    await asked(asker, router, "explain", address="news", seconds=10)
+    for _ in range(3):
+        assert await producer.send(message()).over() == ACCEPTED
+    await quiet(*receivers)
+    await router.service.stopService()
+    said = (await asker.answer()).body
+    assert (said["sent"], [each["sent"] for each in said["consumers"]]) == (6, [3, 3])
+    assert all(0 < each["mean"] < 10 for each in said["consumers"])
+
+
+@pytest_twisted.ensureDeferred
 async def test_it_says_why_messages_are_held(router: RunningRouter) -> None:
     asker = await Asker.at(router)
     producer, _consumer = await ahead(router, 1, "jobs")

@@ -214,16 +214,22 @@ class Multicast:
 
     def _send(self, delivery: Delivery, ready: list[Consumer]) -> None:
         router = self._router
+        address = delivery.destination
         presettled = delivery.presettled
+        delivery.sent_at = router.now
         for consumer in ready:
             consumer.credit -= 1
             if not presettled:
                 consumer.in_flight += 1
-        delivery.destination.free -= len(ready)
+        address.free -= len(ready)
         delivery.copies = Copies(router, self, delivery)
         if not delivery.send_copies(ready):
             self._take_back(delivery, ready)
-        elif presettled:
+            return
+        if address.sent is not None:  # somebody watches
+            for consumer in ready:
+                address.sent(consumer, delivery)
+        if presettled:
             for consumer in ready:
                 if consumer.withheld:
                     router.use_withheld(consumer)
