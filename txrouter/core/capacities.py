@@ -143,12 +143,18 @@ class Capacities:
     def _may_say(self, known: Known, property: str) -> bool:
         """Whether it may say by this link property how much it gets. What was no such property when it attached, and is
         one by other rules, nobody has asked about."""
+        refusal = self._refusal(known)
+        if refusal is not None:
+            known.ignored = f"link property {property}: {refusal}"
+        return refusal is None
+
+    def _refusal(self, known: Known) -> str | None:
+        """Why it may not say how much it gets; None if it may."""
         permit = known.consumer.permit
         refusal = permit.refusal("capacity") if permit is not None else None
         if refusal is not None:
             self._router.counters["unauthorized_reports"] += 1
-            known.ignored = f"link property {property}: {refusal}"
-        return refusal is None
+        return refusal
 
     def _ask(self, known: Known, target: Target) -> None:
         health = self.targets.get(target)
@@ -226,10 +232,8 @@ class Capacities:
         """
         mine = [known for known in self._of.get(container, ()) if _is_its(known.consumer, link, user)]
         for known in mine:
-            permit = known.consumer.permit
-            refusal = permit.refusal("capacity") if permit is not None else None
+            refusal = self._refusal(known)
             if refusal is not None:
-                self._router.counters["unauthorized_reports"] += 1
                 raise NotAllowed(refusal)
         try:
             heard = self._heard(value, _duration(seconds))

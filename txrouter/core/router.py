@@ -357,7 +357,7 @@ class Router:
         address.free += delta
         credit_changed = address.credit_changed
         if credit_changed is not None and not barred:
-            try:
+            try:  # `Policies.tell`, written out: this runs for nearly every message
                 credit_changed(consumer, delta)
             except Exception as error:
                 self.policies.failed(address, error)
