@@ -188,6 +188,7 @@ options = {{ when_full = "detach", block_seconds = 1, drop_seconds = 0.5 }}
 
 
 AT_REST = {"pull": "pull", "balanced": "balanced", "rpc": "pull"}
+"""What the addresses have whose policies are other ones again and again."""
 SWITCHED = ("pull", "adaptive", "round-robin", "least-work", "sticky", "exclusive", "outlier + slow-start + pull")
 """What some addresses are given in turn. None of them changes in which order a consumer gets what a producer sends."""
 FOR_REQUESTS = ("reply-aware", "pull", "adaptive")
@@ -220,7 +221,8 @@ class _Switching:
         """Have it use those it began with. Returns False if it does not."""
         self.write(**AT_REST)
         router.reloads()
-        return await _comes(lambda: set(AT_REST.values()).issuperset(router.has()["switched"]), _AT_REST_WITHIN)
+        wanted = {f"{name}.*": policy for name, policy in AT_REST.items()}
+        return await _comes(lambda: wanted.items() <= router.has()["distributions"].items(), _AT_REST_WITHIN)
 
 
 async def soak(options: Options, folder: Path, say: Say) -> Report:
@@ -268,9 +270,9 @@ async def _round(
     known = len(ledger.problems)
     until = ledger.now() + seconds
     while ledger.now() < until:
-        await _sleep(min(_SWITCH_EVERY, until - ledger.now()))
         switching.switch(router)
         population.accidents["policies switched"] += 1
+        await _sleep(min(_SWITCH_EVERY, until - ledger.now()))
         counts = ledger.counts
         say(
             f"{ledger.now():5.0f} s: {counts['sent']:,} sent, {counts['accepted']:,} accepted, "

@@ -27,8 +27,6 @@ from txrouter.core.addresses import is_reserved
 __all__ = ["Router"]
 
 ROOT = Path(__file__).resolve().parent.parent
-SWITCHED = ("pull.*", "balanced.*", "rpc.*")
-"""The addresses whose policies are other ones again and again."""
 _STOP_SECONDS = 20.0
 _SEND_BUFFER = 1 << 17
 _FAULTS = re.compile(
@@ -136,7 +134,7 @@ def _state(program: Any) -> dict[str, Any]:
         "held": held,
         "busy": [_busy(consumer) for address in addresses for consumer in address.consumers if consumer.in_flight],
         "counters": dict(core.counters),
-        "switched": [each.distribution for each in program.config.address if each.pattern in SWITCHED],
+        "distributions": {str(each.pattern): each.distribution for each in program.config.address},
         "blocks": sys.getallocatedblocks(),
         "allocated": allocated() if can_measure() else 0,
     }
