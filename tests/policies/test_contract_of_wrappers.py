@@ -11,22 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from tests.policies.inside import asking, choosy, inside, sticky
+from tests.policies.shipped import AROUND, CHOOSING
 from txrouter.chains import chain
 from txrouter.policies import (
     adaptive,
     closest,
     deadline,
     exclusive,
-    join_idle,
-    least_in_flight,
-    least_work,
     outlier,
-    peak_ewma,
-    power_of_two,
-    priority,
     pull,
     reply_aware,
-    round_robin,
     slow_start,
     subset,
     weighted,
@@ -34,28 +28,7 @@ from txrouter.policies import (
 from txrouter.policies import sticky as by_key
 from txrouter.testing import PolicyContract
 
-INSIDE = [
-    asking,
-    choosy,
-    *(
-        each.factory
-        for each in (
-            adaptive,
-            deadline,
-            exclusive,
-            join_idle,
-            least_in_flight,
-            least_work,
-            peak_ewma,
-            power_of_two,
-            priority,
-            pull,
-            reply_aware,
-            round_robin,
-            weighted,
-        )
-    ),
-]
+INSIDE = [asking, choosy, *(each.factory for each in CHOOSING if each is not by_key)]
 """Those for which a message never waits for one consumer; the others have a test of their own."""
 HOLDING = [choosy, *(each.factory for each in (adaptive, deadline, exclusive, reply_aware))]
 """Of these, those that hold messages although there is credit."""
@@ -145,7 +118,7 @@ def test_all_of_them(policy: Any) -> None:
     keeps_to_it(chain(wrappers, policy), work_conserving=False, live=False, outlier=options)
 
 
-@pytest.mark.parametrize("wrapper", [closest, outlier, slow_start, subset], ids=lambda module: module.wrapper.name)
+@pytest.mark.parametrize("wrapper", AROUND, ids=lambda module: module.wrapper.name)
 @pytest.mark.parametrize("policy", [sticky, by_key.factory], ids=["sticky", "by-key"])
 def test_a_policy_for_which_messages_wait(wrapper: Any, policy: Any) -> None:
     options = {"outlier": outlier.Options(failures=1, seconds=10.0, timeout_seconds=50.0)} if wrapper is outlier else {}

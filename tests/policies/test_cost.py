@@ -10,46 +10,16 @@ from typing import Any, cast
 
 import pytest
 
+from tests.policies.shipped import AROUND, CHOOSING
 from txrouter.chains import chain
 from txrouter.interfaces import ICreditWatcher, IDistributionPolicyFactory, ISendWatcher, ISettlementWatcher, ITimed
-from txrouter.policies import (
-    adaptive,
-    closest,
-    deadline,
-    join_idle,
-    least_in_flight,
-    least_work,
-    outlier,
-    peak_ewma,
-    power_of_two,
-    priority,
-    pull,
-    reply_aware,
-    round_robin,
-    slow_start,
-    sticky,
-    subset,
-    weighted,
-)
+from txrouter.policies import exclusive, pull
 from txrouter.testing import FakeConsumer, FakeDelivery
 
-MODULES = [
-    adaptive,
-    deadline,
-    join_idle,
-    least_in_flight,
-    least_work,
-    peak_ewma,
-    power_of_two,
-    priority,
-    pull,
-    reply_aware,
-    round_robin,
-    sticky,
-    weighted,
+FACTORIES = [
+    *(each.factory for each in CHOOSING if each is not exclusive),  # which sends to one, until that leaves
+    *(chain((each.wrapper,), pull.factory) for each in AROUND),
 ]
-WRAPPERS = [closest, outlier, slow_start, subset]
-FACTORIES = [*(each.factory for each in MODULES), *(chain((each.wrapper,), pull.factory) for each in WRAPPERS)]
 POLICIES = pytest.mark.parametrize("factory", FACTORIES, ids=lambda f: f.name)
 MESSAGES = 300
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable
 from itertools import count
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import pytest
@@ -43,42 +44,24 @@ ANSWERS = "answers"
 """Where replies are sent."""
 
 
+def of_the_policy(name: str) -> property:
+    """What the router sets on a policy, or reads of it."""
+    return property(attrgetter(f"policy.{name}"), lambda noting, given: setattr(noting.policy, name, given))
+
+
 @implementer(IDistributionPolicy, ICapacityWatcher, ICreditWatcher, IDeliveryWatcher)
 class Noting:
     """Does as another policy does, and notes what it is asked and told."""
+
+    clock = of_the_policy("clock")
+    wake_at = of_the_policy("wake_at")
+    reassign = of_the_policy("reassign")
+    reply_seconds = of_the_policy("reply_seconds")
 
     def __init__(self, policy: Any, told: list[tuple[object, ...]]) -> None:
         self.policy = policy
         self.told = told
         directlyProvides(self, providedBy(policy), providedBy(self))
-
-    @property
-    def clock(self) -> Callable[[], float]:
-        return self.policy.clock  # type: ignore[no-any-return]
-
-    @clock.setter
-    def clock(self, clock: Callable[[], float]) -> None:
-        self.policy.clock = clock
-
-    @property
-    def wake_at(self) -> Callable[[float], None]:
-        return self.policy.wake_at  # type: ignore[no-any-return]
-
-    @wake_at.setter
-    def wake_at(self, wake_at: Callable[[float], None]) -> None:
-        self.policy.wake_at = wake_at
-
-    @property
-    def reassign(self) -> Callable[[IConsumer], None]:
-        return self.policy.reassign  # type: ignore[no-any-return]
-
-    @reassign.setter
-    def reassign(self, reassign: Callable[[IConsumer], None]) -> None:
-        self.policy.reassign = reassign
-
-    @property
-    def reply_seconds(self) -> float:
-        return self.policy.reply_seconds  # type: ignore[no-any-return]
 
     def _note(self, what: str, consumer: IConsumer, *more: object) -> None:
         numbers = (consumer.credit, consumer.in_flight, consumer.waiting, consumer.capacity)

@@ -1,10 +1,10 @@
-"""`least-in-flight`: the fewest in flight, however long each takes; and among equals who has waited longest."""
+"""`least-in-flight`: as `pull` (`test_pull`), but that it is the fewest in flight however long each takes."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.policies.routers import router_of, sent_to
+from tests.policies.routers import router_of
 from txrouter.policies import least_in_flight
 from txrouter.testing import FakeRouter
 
@@ -12,20 +12,6 @@ from txrouter.testing import FakeRouter
 @pytest.fixture
 def router() -> FakeRouter:
     return router_of(least_in_flight)
-
-
-def test_whoever_has_the_fewest_in_flight_is_next(router: FakeRouter) -> None:
-    for id, in_flight in ("a", 3), ("b", 1), ("c", 2):
-        router.attach(id, credit=10, in_flight=in_flight)
-    assert sent_to(router, 4) == "bcba"
-
-
-def test_among_equals_whoever_has_waited_longest_is_next(router: FakeRouter) -> None:
-    a, b, c = (router.attach(id, credit=10) for id in "abc")
-    assert sent_to(router, 3) == "abc"
-    for consumer in c, a, b:
-        router.settle(consumer)
-    assert sent_to(router, 3) == "cab"
 
 
 def test_how_long_a_consumer_takes_makes_no_difference(router: FakeRouter) -> None:

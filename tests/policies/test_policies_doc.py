@@ -10,54 +10,15 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from tests.policies.shipped import AROUND, CHOOSING
 from tests.policies.support import ROOT
 from txrouter.config import Config
-from txrouter.policies import (
-    adaptive,
-    closest,
-    deadline,
-    exclusive,
-    join_idle,
-    least_in_flight,
-    least_work,
-    multicast,
-    outlier,
-    peak_ewma,
-    power_of_two,
-    priority,
-    pull,
-    reply_aware,
-    round_robin,
-    slow_start,
-    sticky,
-    subset,
-    unavailable,
-    weighted,
-)
+from txrouter.policies import closest, multicast, unavailable
 from txrouter.registry import GROUP, WRAPPERS, Registry
 
 TEXT = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```toml\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-SHIPPED = (
-    adaptive,
-    closest,
-    deadline,
-    exclusive,
-    join_idle,
-    least_in_flight,
-    least_work,
-    multicast,
-    peak_ewma,
-    power_of_two,
-    priority,
-    pull,
-    reply_aware,
-    round_robin,
-    sticky,
-    unavailable,
-    weighted,
-)
-AROUND = (closest, outlier, slow_start, subset)
+SHIPPED = (*CHOOSING, closest, multicast, unavailable)
 CONFIGS = [block for block in BLOCKS if "[[address]]" in block]
 
 

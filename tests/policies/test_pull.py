@@ -20,9 +20,11 @@ from txrouter.interfaces import (
     IDistributionPolicy,
     IDistributionPolicyFactory,
 )
-from txrouter.policies import pull
+from txrouter.policies import least_in_flight, pull
 from txrouter.policies.pace import SHORT, Pace, Usual
 from txrouter.testing import FakeRouter, PolicyContract
+
+BOTH = pytest.mark.parametrize("module", [pull, least_in_flight], ids=lambda module: module.factory.name)
 
 
 @pytest.fixture
@@ -30,13 +32,17 @@ def router() -> FakeRouter:
     return router_of(pull)
 
 
-def test_whoever_has_the_fewest_in_flight_is_next(router: FakeRouter) -> None:
+@BOTH
+def test_whoever_has_the_fewest_in_flight_is_next(module: Any) -> None:
+    router = router_of(module)
     for id, in_flight in ("a", 3), ("b", 1), ("c", 2):
         router.attach(id, credit=10, in_flight=in_flight)
     assert sent_to(router, 4) == "bcba"  # b has 2 then, behind c; then both have 3, behind a
 
 
-def test_among_equals_whoever_has_waited_longest_is_next(router: FakeRouter) -> None:
+@BOTH
+def test_among_equals_whoever_has_waited_longest_is_next(module: Any) -> None:
+    router = router_of(module)
     a, b, c = (router.attach(id, credit=10) for id in "abc")
     assert sent_to(router, 3) == "abc"
     for consumer in c, a, b:
